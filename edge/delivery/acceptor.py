@@ -1,0 +1,182 @@
+"""The receiving end: which batches are taken, and what is missing for good (docs/wire.md §5).
+
+A pure function of the order of batches: no time, no input or output. The state is the position of every
+(journal, epoch) and the parts of at most one unfinished batch per journal; `snapshot` holds all of it.
+A position moves only without a gap, or by a jump that is reported; so what lies below it is either taken,
+exactly once, or named in a `Jump`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+
+from edge.sparkplug.body import Body
+
+
+class Decision(enum.Enum):
+    """What became of one part."""
+
+    TAKEN = "taken"
+    """The batch is whole and new: its parts are in the verdict."""
+    HELD = "held"
+    """The batch is next, and other parts are missing."""
+    DUPLICATE = "duplicate"
+    GAP = "gap"
+    """Something before it is missing: state the position at once."""
+
+
+class JumpReason(enum.StrEnum):
+    """Why records will never come."""
+
+    EVICTED = "evicted"
+    CENTRE_RESTORED = "centre_restored"
+    """They were acknowledged once, to a centre that has not got them now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Offsets [start, end) of `epoch`, or of epochs before it, will never come."""
+
+    journal: UUID
+    epoch: int
+    start: int
+    end: int
+    reason: JumpReason
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with one part."""
+
+    decision: Decision
+    parts: tuple[bytes, ...] = ()
+    """TAKEN: the payloads, in part order."""
+    take_from: int = 0
+    """TAKEN: records below this offset were taken before."""
+    jumps: tuple[Jump, ...] = ()
+    began: bool = False
+    """The epoch is new here."""
+    fork: bool = False
+    """A new epoch begins below what is known of the one before: a restored or cloned journal."""
+
+
+class _Pending(msgspec.Struct):
+    key: tuple[int, int, int, int, int]
+    parts: dict[int, bytes]
+
+
+class _State(msgspec.Struct):
+    positions: dict[str, dict[str, int]]
+    lost: dict[str, int]
+    pending: dict[str, _Pending]
+
+
+class Acceptor:
+    """Positions of all journals, and the rule that moves them."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._positions: dict[UUID, dict[int, int]] = {}
+        self._lost: dict[UUID, int] = {}
+        self._pending: dict[UUID, _Pending] = {}
+
+    def positions(self, journal: UUID) -> dict[int, int]:
+        """Every epoch known of `journal`, with its position."""
+        return dict(self._positions.get(journal, {}))
+
+    def journals(self) -> tuple[UUID, ...]:
+        """Every journal known."""
+        return tuple(self._positions)
+
+    def offer(self, body: Body, payload: bytes) -> Verdict:
+        """Judge one part; `payload` is opaque and comes back in `parts`."""
+        known = self._positions.get(body.journal, {})
+        began = body.epoch not in known
+        jumps: list[Jump] = []
+        fork = False
+        if began:
+            start = self._begin(known, body, jumps)
+            if start is None:
+                return Verdict(Decision.GAP)
+            fork = body.previous is not None and known.get(body.previous, 0) > body.first
+        else:
+            start = known[body.epoch]
+        if start < body.oldest:
+            jumps.append(self._jump(body, start, body.oldest))
+            start = body.oldest
+        if body.b <= start:
+            return self._move(body, start, Verdict(Decision.DUPLICATE, (), 0, tuple(jumps), began, fork))
+        if body.a > start:
+            return self._move(body, start, Verdict(Decision.GAP, (), 0, tuple(jumps), began, fork))
+        parts = self._assemble(body, payload)
+        if parts is None:
+            return self._move(body, start, Verdict(Decision.HELD, (), 0, tuple(jumps), began, fork))
+        return self._move(body, body.b, Verdict(Decision.TAKEN, parts, start, tuple(jumps), began, fork))
+
+    def snapshot(self) -> bytes:
+        """Make bytes of the whole state, equal for equal states."""
+        state = _State(
+            {str(j): {str(e): p for e, p in sorted(of.items())} for j, of in sorted(self._positions.items())},
+            {str(j): n for j, n in sorted(self._lost.items())},
+            {
+                str(j): _Pending(p.key, dict(sorted(p.parts.items())))
+                for j, p in sorted(self._pending.items())
+            },
+        )
+        return msgspec.msgpack.encode(state)
+
+    @classmethod
+    def restore(cls, data: bytes) -> Acceptor:
+        """Go on from a snapshot.
+
+        Raises:
+            msgspec.DecodeError: the bytes are no snapshot.
+        """
+        state = msgspec.msgpack.decode(data, type=_State)
+        acceptor = cls()
+        acceptor._positions = {UUID(j): {int(e): p for e, p in of.items()} for j, of in state.positions.items()}
+        acceptor._lost = {UUID(j): n for j, n in state.lost.items()}
+        acceptor._pending = {UUID(j): p for j, p in state.pending.items()}
+        return acceptor
+
+    def _begin(self, known: dict[int, int], body: Body, jumps: list[Jump]) -> int | None:
+        """Find where an epoch not seen before starts; None if earlier records must come first."""
+        if body.previous is None:
+            return body.first
+        # An epoch between the last one known and this one may have been evicted whole.
+        reached = known.get(body.previous, max((p for p in known.values() if p <= body.first), default=0))
+        if reached >= body.first:
+            return body.first
+        if body.oldest < body.first:
+            return None
+        jumps.append(self._jump(body, reached, body.first))
+        return body.first
+
+    def _jump(self, body: Body, start: int, end: int) -> Jump:
+        evicted = body.lost > self._lost.get(body.journal, 0)
+        reason = JumpReason.EVICTED if evicted else JumpReason.CENTRE_RESTORED
+        return Jump(body.journal, body.epoch, start, end, reason)
+
+    def _move(self, body: Body, position: int, verdict: Verdict) -> Verdict:
+        self._positions.setdefault(body.journal, {})[body.epoch] = position
+        if body.lost > self._lost.get(body.journal, 0):
+            self._lost[body.journal] = body.lost
+        return verdict
+
+    def _assemble(self, body: Body, payload: bytes) -> tuple[bytes, ...] | None:
+        if body.parts == 1:
+            self._pending.pop(body.journal, None)
+            return (payload,)
+        key = (body.epoch, body.a, body.b, body.parts, body.attempt)
+        pending = self._pending.get(body.journal)
+        if pending is None or pending.key != key:
+            pending = self._pending[body.journal] = _Pending(key, {})
+        pending.parts[body.part] = payload
+        if len(pending.parts) < body.parts:
+            return None
+        del self._pending[body.journal]
+        return tuple(pending.parts[i] for i in range(body.parts))
