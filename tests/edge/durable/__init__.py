@@ -1,0 +1,1 @@
+"""Proof of edge/durable: nothing committed is lost."""

@@ -1,0 +1,1 @@
+"""Proof of edge/runtime: clock, settings, supervisor, control socket."""
