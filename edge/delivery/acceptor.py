@@ -39,10 +39,10 @@ class JumpReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """Offsets [start, end) of `epoch`, or of epochs before it, will never come."""
+    """Records [start, end) of `epoch` will never come; of every epoch unknown here, where it is None."""
 
     journal: UUID
-    epoch: int
+    epoch: int | None
     start: int
     end: int
     reason: JumpReason
@@ -106,7 +106,7 @@ class Acceptor:
         else:
             start = known[body.epoch]
         if start < body.oldest:
-            jumps.append(self._jump(body, start, body.oldest))
+            jumps.append(self._jump(body, body.epoch, start, body.oldest))
             start = body.oldest
         if body.b <= start:
             return self._move(body, start, Verdict(Decision.DUPLICATE, (), 0, tuple(jumps), began, fork))
@@ -122,10 +122,7 @@ class Acceptor:
         state = _State(
             {str(j): {str(e): p for e, p in sorted(of.items())} for j, of in sorted(self._positions.items())},
             {str(j): n for j, n in sorted(self._lost.items())},
-            {
-                str(j): _Pending(p.key, dict(sorted(p.parts.items())))
-                for j, p in sorted(self._pending.items())
-            },
+            {str(j): _Pending(p.key, dict(sorted(p.parts.items()))) for j, p in sorted(self._pending.items())},
         )
         return msgspec.msgpack.encode(state)
 
@@ -147,19 +144,22 @@ class Acceptor:
         """Find where an epoch not seen before starts; None if earlier records must come first."""
         if body.previous is None:
             return body.first
-        # An epoch between the last one known and this one may have been evicted whole.
-        reached = known.get(body.previous, max((p for p in known.values() if p <= body.first), default=0))
-        if reached >= body.first:
+        reached = known.get(body.previous)
+        if reached is not None and reached >= body.first:
             return body.first
         if body.oldest < body.first:
             return None
-        jumps.append(self._jump(body, reached, body.first))
+        if reached is None:
+            # Epochs of this branch went whole before this centre heard of them; which, nobody can tell it.
+            jumps.append(self._jump(body, None, 0, body.first))
+        else:
+            jumps.append(self._jump(body, body.previous, reached, body.first))
         return body.first
 
-    def _jump(self, body: Body, start: int, end: int) -> Jump:
+    def _jump(self, body: Body, epoch: int | None, start: int, end: int) -> Jump:
         evicted = body.lost > self._lost.get(body.journal, 0)
         reason = JumpReason.EVICTED if evicted else JumpReason.CENTRE_RESTORED
-        return Jump(body.journal, body.epoch, start, end, reason)
+        return Jump(body.journal, epoch, start, end, reason)
 
     def _move(self, body: Body, position: int, verdict: Verdict) -> Verdict:
         self._positions.setdefault(body.journal, {})[body.epoch] = position

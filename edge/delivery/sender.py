@@ -105,12 +105,12 @@ class Sender:
 
     @property
     def in_flight_bytes(self) -> int:
-        """Bytes sent beyond the acknowledged position. [bytes]"""
+        """Bytes sent beyond the acknowledged position. [bytes]."""
         return sum(batch.size for batch in self._in_flight)
 
     @property
     def deadline_s(self) -> float | None:
-        """When to call `next` again even if nothing happens; None = no need. [s, real time]"""
+        """When to call `next` again even if nothing happens; None = no need. [s, real time]."""
         return self._deadline_s
 
     def born(self, now_s: float) -> None:

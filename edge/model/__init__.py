@@ -1,1 +1,1 @@
-"""."""
+"""Values that travel: points, qualities, records."""

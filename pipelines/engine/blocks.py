@@ -64,7 +64,9 @@ class RowBlock:
             _Header(self.shape.measurement, self.shape.floats, self.shape.ints, self.keys, len(self.key))
         )
         arrays = (self.key, self.window_s, self.t_ns, self.floats, self.ints, self.has_int)
-        return b"".join([len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in arrays)])
+        return b"".join(
+            [len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in arrays)]
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> RowBlock:
@@ -104,7 +106,5 @@ class RowBlock:
                 for i, name in enumerate(self.shape.floats)
                 if not np.isnan(self.floats[r, i])
             }
-            fields.update(
-                (name, int(self.ints[r, i])) for i, name in enumerate(self.shape.ints) if self.has_int[r, i]
-            )
+            fields.update((name, int(self.ints[r, i])) for i, name in enumerate(self.shape.ints) if self.has_int[r, i])
             yield self.keys[self.key[r]], int(self.window_s[r]), int(self.t_ns[r]), fields

@@ -1,0 +1,1 @@
+"""Delivery tested: the pure model first."""
