@@ -76,7 +76,7 @@ def position_in(lineage: Sequence[Span], positions: Mapping[str, int], oldest: i
         end = lineage[i + 1].first if i + 1 < len(lineage) else None
         if end is not None and end <= oldest:
             continue
-        position = max(positions.get(epoch_key(span.epoch), span.first), span.first)
+        position = positions.get(epoch_key(span.epoch), span.first)
         if end is None or position < end:
             return max(position, oldest)
     return oldest
@@ -93,7 +93,8 @@ class Sender:
         """Offset up to which the centre has everything, by its last word."""
         self.frontier = 0
         """Next offset to send."""
-        self.attempt = 0
+        # A random start: clones of a journal may send the same batch, cut into parts in another way.
+        self.attempt = jitter.getrandbits(32)
         self.grant = 0
         self._jitter = jitter
         self._in_flight: deque[_InFlight] = deque()
@@ -140,7 +141,7 @@ class Sender:
         position = position_in(lineage, ack.positions, oldest)
         moved = position != self.position or self.phase is Phase.ASKING
         # While probing, a complaint that moves nothing is no news: the next try comes after the silence.
-        rewind = ack.gap and ack.attempt == self.attempt & 0xFFFFFFFF and (moved or not self._probing)
+        rewind = ack.gap and ack.attempt == self.attempt and (moved or not self._probing)
         self._settle(position, rewind=rewind)
         self.phase = Phase.SENDING
         if moved:
@@ -189,7 +190,7 @@ class Sender:
             if self._deadline_s is None:
                 self._deadline_s = now_s + self._wait()
             return None
-        return Send(self.frontier, min(MAX_BATCH_BYTES, max(room, 1)), self.attempt & 0xFFFFFFFF)
+        return Send(self.frontier, min(MAX_BATCH_BYTES, max(room, 1)), self.attempt)
 
     def _settle(self, position: int, *, rewind: bool) -> None:
         behind = position < self.position
@@ -201,7 +202,7 @@ class Sender:
         self.frontier = max(position, self.frontier)
 
     def _rewind(self) -> None:
-        self.attempt += 1
+        self.attempt = (self.attempt + 1) & 0xFFFFFFFF
         self.frontier = self.position
         self._in_flight.clear()
 

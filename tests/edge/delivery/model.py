@@ -81,6 +81,8 @@ class Gateway:
     def _evict(self) -> None:
         end = self.card.oldest + FILE_RECORDS
         self.card.lost += max(0, end - max(self.card.oldest, self.card.acknowledged))
+        for offset in range(self.card.oldest, end):
+            self.world.evicted.add((self.card.journal, self.card.epoch_at(offset)[0].epoch, offset))
         self.card.oldest = end
 
     def acknowledge(self, ack: Acknowledgement) -> None:
@@ -101,8 +103,10 @@ class Gateway:
             span, before, end = self.card.epoch_at(step.a)
             b = min(step.a + max(1, min(step.max_bytes // RECORD_BYTES, 30)), self.card.next, end or self.card.next)
             parts = self.world.rng.choice((1, 1, 2, 3))
+            # Which record is in which part may change from one attempt to the next, as aliases and devices do.
+            deal = {offset: self.world.rng.randrange(parts) for offset in range(step.a, b)}
             for part in range(parts):
-                offsets = tuple(o for o in range(step.a, b) if o % parts == part)
+                offsets = tuple(o for o, of in deal.items() if of == part)
                 body = Body(
                     self.card.journal, span.epoch, span.first, step.a, b, self.card.oldest, self.card.lost,
                     before.epoch if before else None,
@@ -179,6 +183,7 @@ class World:
         self.faulty = True
         self.loss = self.repeat = self.disorder = 0.0
         self.committed: set[Identity] = set()
+        self.evicted: set[Identity] = set()
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from uuid import UUID
 
 import pytest
 
 from edge.delivery.acceptor import Acceptor
+from edge.delivery.acknowledge import Acknowledgement, epoch_key
+from edge.delivery.sender import Send, Sender, Span
 from tests.edge.delivery.model import Card, Gateway, Identity, World
 
 SCHEDULES = 3000
@@ -125,7 +128,9 @@ def check(run: Schedule) -> None:
         named = any(
             j.journal == journal and j.epoch in {epoch, None} and j.start <= offset < j.end for j in centre.jumps
         )
-        assert named or (identity in run.gone and identity not in on_cards), f"lost without a word: {identity}"
+        # Of several copies of a journal, one that evicted a record speaks for all: named, though another holds it.
+        assert identity in run.world.evicted or identity not in on_cards, f"given up, but still held: {identity}"
+        assert named or identity in run.gone, f"lost without a word: {identity}"
     for journal, epoch, offset in centre.taken:
         assert offset < centre.acceptor.positions(journal)[epoch]
     assert centre.taken <= run.world.committed
@@ -153,15 +158,53 @@ def test_without_faults_nothing_is_sent_twice_and_nothing_named() -> None:
     assert not run.world.centre.jumps
 
 
-def test_a_lossy_link_costs_few_messages_more() -> None:
-    def messages(loss: float) -> int:
-        run = Schedule(7)
-        run.world.faulty, run.world.loss = False, loss
-        for _ in range(200):
-            run.do_append()
-            run.world.run_until(run.world.now + 1.0, run.gateways)
-        run.settle()
-        check(run)
-        return run.world.messages
+def drain(seed: int, records: int, loss: float, disorder: float) -> float:
+    """Messages sent per message needed, for a backlog over a bad link."""
+    run = Schedule(seed)
+    run.world.faulty = False
+    run.gateways[0].append(records)
+    run.world.loss, run.world.disorder = loss, disorder
+    run.world.run_until(3600.0, run.gateways)
+    assert run.gateways[0].sender.position == run.gateways[0].card.next
+    check(run)
+    return run.world.messages / drained_messages(records)
 
-    assert messages(0.05) < 2.5 * messages(0.0)
+
+def drained_messages(records: int) -> float:
+    """What the same backlog takes on a good link."""
+    run = Schedule(0)
+    run.world.faulty = False
+    run.gateways[0].append(records)
+    run.world.run_until(3600.0, run.gateways)
+    return run.world.messages
+
+
+def test_one_loss_is_one_rewind_and_no_storm() -> None:
+    ratios = sorted(drain(seed, 10_000, 0.02, 0.0) for seed in range(9))
+    assert ratios[4] < 3.0  # about 1.9; a sender that heeds stale complaints has 20 to 60
+
+
+def test_a_stated_position_ends_the_asking() -> None:
+    sender = Sender(UUID(int=1), random.Random(0))
+    sender.born(0.0)
+    assert sender.next(0.1, 10, 0) is None
+    lineage = [Span(5, 0)]
+    assert sender.acknowledged(Acknowledgement("s", 1, UUID(int=1), {}, 9000), lineage, 0, 0.2)
+    assert sender.deadline_s is None
+    assert sender.next(0.3, 10, 0) == Send(0, 9000, sender.attempt)
+    sender.sent(10, 500, 0.3)
+    assert sender.next(0.4, 10, 0) is None
+    assert not sender.acknowledged(Acknowledgement("s", 1, UUID(int=1), {epoch_key(5): 10}, 9000), lineage, 0, 0.5)
+    assert sender.acknowledged(Acknowledgement("s", 2, UUID(int=1), {epoch_key(5): 10}, 9000), lineage, 0, 0.5)
+    assert sender.position == 10
+    assert sender.deadline_s is None
+
+
+def test_no_grant_is_a_pause_that_one_batch_ends() -> None:
+    sender = Sender(UUID(int=1), random.Random(0))
+    sender.born(0.0)
+    sender.acknowledged(Acknowledgement("s", 1, UUID(int=1), {}, 0), [Span(5, 0)], 0, 0.2)
+    assert sender.next(0.3, 10, 0) is None
+    deadline = sender.deadline_s
+    assert deadline is not None
+    assert isinstance(sender.next(deadline, 10, 0), Send)
