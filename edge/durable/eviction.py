@@ -1,0 +1,76 @@
+"""What an eviction takes: the tombstones that say it, counted from the records themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.durable.context import instant_of, records
+from edge.model.record import DatingRecord, EpochRecord, Evicted, PollRecord, Record, TombstoneRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.durable.context import Context
+    from edge.durable.reader import Reader
+
+DAMAGED = "damaged"
+"""Reason of a tombstone for what was destroyed, not dropped."""
+_PAGE_BYTES = 256 << 10
+
+
+class _Span:
+    """The part of one epoch that goes."""
+
+    def __init__(self, first: int, boot: str) -> None:
+        self.first, self.end, self.boot = first, first, boot
+        self.from_ns: int | None = None
+        self.to_ns = 0
+        self.polls: dict[int, list[int]] = {}
+
+    def count(self, offset: int, record: Record) -> None:
+        self.end = offset + 1
+        if isinstance(record, PollRecord):
+            counts = self.polls.setdefault(record.schedule, [0, 0])
+            counts[0] += 1
+            counts[1] += record.outcome == 0
+        if (instant := instant_of(record)) is not None:
+            self.from_ns = instant if self.from_ns is None else min(self.from_ns, instant)
+            self.to_ns = max(self.to_ns, instant)
+
+    def tombstone(self, end: int, reason: str) -> TombstoneRecord:
+        groups = [Evicted(schedule, polls, ok) for schedule, (polls, ok) in sorted(self.polls.items())]
+        return TombstoneRecord(self.first, end, reason, groups, self.boot, self.from_ns or 0, self.to_ns)
+
+
+def tombstones(reader: Reader, context: Context, first: int, end: int, reason: str) -> list[TombstoneRecord]:
+    """Count the records [first, end) into one tombstone per epoch."""
+    spans: list[_Span] = []
+    for offset, record in _records(reader, first, end):
+        epoch = context.epoch_at(offset)
+        boot = epoch.boot if epoch else ""
+        if not spans or (isinstance(record, EpochRecord) and record.first == offset):
+            spans.append(_Span(first if not spans else offset, boot))
+        spans[-1].count(offset, record)
+    ends = [*(span.first for span in spans[1:]), end]
+    return [span.tombstone(until, reason) for span, until in zip(spans, ends, strict=True)]
+
+
+def damage(first: int, end: int, boot: str) -> TombstoneRecord:
+    """Say that [first, end) was destroyed; what it held is not known."""
+    return TombstoneRecord(first, end, DAMAGED, [], boot, 0, 0)
+
+
+def datings_for(stones: list[TombstoneRecord], context: Context) -> list[DatingRecord]:
+    """The datings that the stones' spans need: those of a former boot would go with its records."""
+    found = (context.dating_at(stone.boot, stone.end - 1) for stone in stones)
+    return [dating for dating in found if dating is not None]
+
+
+def _records(reader: Reader, first: int, end: int) -> Iterator[tuple[int, Record]]:
+    at = first
+    while at < end:
+        rows = reader.read(at, limit_bytes=_PAGE_BYTES)
+        if not rows:
+            return
+        yield from records(row for row in rows if row.offset < end)
+        at = rows[-1].offset + 1

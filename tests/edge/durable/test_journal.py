@@ -1,0 +1,261 @@
+"""A journal's identity, its epochs, what it repeats, and what it lets go."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from edge.durable import sqlitefile
+from edge.durable.journal import Journal, State
+from edge.durable.reader import files_in
+from edge.errors import Refused, StorageError, StorageFull
+from edge.model.record import (
+    AnchorRecord,
+    DatingRecord,
+    EpochRecord,
+    PollRecord,
+    ScheduleRecord,
+    TombstoneRecord,
+)
+from tests.edge.durable.material import S_NS, commit, group, open_journal, poll, settle, stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_records_come_back_with_the_offsets_that_append_gave(tmp_path: Path) -> None:
+    seen: list[int] = []
+    with open_journal(tmp_path, progress=seen.append) as journal:
+        schedule = journal.declare(group(), 0)
+        given = {journal.append(poll(schedule, n)): poll(schedule, n) for n in range(500)}
+        commit(journal)
+        assert journal.committed == journal.epoch.first + 502
+        assert {o: r for o, r in journal.read(0, max_records=10_000) if isinstance(r, PollRecord)} == given
+        assert [o for o, _ in journal.read(100, max_records=3)] == [100, 101, 102]
+        assert journal.read(journal.committed) == []
+        assert seen[-1] == journal.committed
+    assert stored(tmp_path)[0] == journal.epoch
+
+
+def test_each_opening_begins_an_epoch_that_names_the_one_before(tmp_path: Path) -> None:
+    with open_journal(tmp_path, boot="b1", mono_ns=7) as first:
+        first.append(poll(first.declare(group(), 8), 40))
+    with open_journal(tmp_path, boot="b2", mono_ns=3) as second:
+        assert second.journal == first.journal
+        assert second.epoch == EpochRecord(second.epoch.epoch, 3, "b2", 3, first.epoch.epoch, "b1", 40 * S_NS + 5)
+        assert second.lineage() == [(first.epoch.epoch, 0), (second.epoch.epoch, 3)]
+        assert (second.epoch_at(2), second.epoch_at(3)) == (first.epoch, second.epoch)
+
+
+def test_a_restored_copy_begins_a_fork(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "a") as journal:
+        schedule = journal.declare(group(), 0)
+        commit(journal)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    with open_journal(tmp_path / "a") as journal:
+        offset = journal.append(poll(schedule, 1))
+    with open_journal(tmp_path / "copy") as copy:
+        assert copy.append(poll(schedule, 2)) == offset
+        assert copy.journal == journal.journal
+        assert copy.epoch.first == journal.epoch.first
+        assert copy.epoch.previous == journal.epoch.previous
+        assert copy.epoch.epoch != journal.epoch.epoch
+
+
+def test_another_edge_node_is_refused(tmp_path: Path) -> None:
+    open_journal(tmp_path).close()
+    with pytest.raises(Refused, match="wayside gateway rename"):
+        Journal.open(tmp_path, ("city", "gw-2"), boot="b", mono_ns=0)
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    with open_journal(tmp_path), pytest.raises(Refused, match="in use"):
+        open_journal(tmp_path)
+
+
+@pytest.mark.parametrize("names", [["identity.json"], ["identity.copy.json"]])
+def test_one_spoilt_identity_file_is_made_good(tmp_path: Path, names: list[str]) -> None:
+    with open_journal(tmp_path) as journal:
+        uuid = journal.journal
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    with open_journal(tmp_path) as journal:
+        assert journal.journal == uuid
+    assert (tmp_path / "identity.json").read_bytes() == (tmp_path / "identity.copy.json").read_bytes()
+
+
+def test_records_without_identity_are_refused(tmp_path: Path) -> None:
+    open_journal(tmp_path).close()
+    (tmp_path / "identity.json").unlink()
+    (tmp_path / "identity.copy.json").unlink()
+    with pytest.raises(Refused, match="identity"):
+        open_journal(tmp_path)
+
+
+def test_a_schedule_is_recorded_when_it_changes_and_not_again(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        first = journal.declare(group(), 1)
+        assert journal.declare(group(), 2) == first
+        other = journal.declare(group(period_s=5), 3)
+        assert other != first
+        journal.end(group().key, 4)
+        journal.end(group().key, 5)
+        assert journal.schedules[first] == group()
+        assert journal.declared() == {}
+    with open_journal(tmp_path) as journal:
+        third = journal.declare(group(period_s=5), 6)
+        assert third not in {first, other}
+        assert journal.schedules[other] == group(period_s=5)
+    written = [r for r in stored(tmp_path).values() if isinstance(r, ScheduleRecord)]
+    assert [(r.mono_ns, r.group.period_ns // S_NS) for r in written] == [(1, 1), (3, 5), (4, 0), (6, 5)]
+
+
+def test_each_file_opens_with_what_is_in_force(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=40_000) as journal:
+        schedule = journal.declare(group(), 1)
+        other = journal.declare(group("slow"), 1)
+        anchor = AnchorRecord("boot-1", 10**18, 0, "ntp", 0)
+        journal.append(anchor)
+        early = DatingRecord("boot-1", 0, 10**18, 0, "ntp", 0)
+        journal.append(early)
+        for n in range(4000):
+            journal.append(poll(schedule, n))
+            if n == 2000:
+                step = DatingRecord("boot-1", journal.append(poll(other, n)) + 1, 10**18 + S_NS, 0, "ntp", 0)
+                journal.append(step)
+        commit(journal)
+        files = files_in(tmp_path)
+        assert len(files) > 2
+        for path in files[1:]:
+            first = sqlitefile.first_of(path)
+            head = [r for _, r in journal.read(first, max_records=5)]
+            assert head[0] == journal.epoch
+            assert {r.schedule for r in head[1:3] if isinstance(r, ScheduleRecord)} == {schedule, other}
+            assert head[3:] == [anchor, step if first >= step.from_offset else early]
+        assert journal.date_ns("boot-1", step.from_offset - 1, 1_999_999) == 10**18 + 1_000_000
+        assert journal.date_ns("boot-1", step.from_offset, 0) == 10**18 + S_NS
+        assert journal.date_ns("boot-0", 0, 0) is None
+
+
+def test_acknowledged_records_go_first_and_silently(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=400_000) as journal:
+        schedule = journal.declare(group(), 1)
+        for n in range(20_000):
+            position = journal.append(poll(schedule, n, padding="x" * 50))
+            if n % 200 == 199:
+                commit(journal)
+                journal.acknowledge(position + 1)
+        assert journal.oldest > 5000
+        assert journal.lost == 0
+        assert journal.status.size_bytes < 400_000 + (1 << 20) + 100_000
+    assert not [r for r in stored(tmp_path).values() if isinstance(r, TombstoneRecord)]
+
+
+def test_unacknowledged_records_that_go_are_counted_exactly(tmp_path: Path) -> None:
+    """Every poll ever committed is held, or in a tombstone's count."""
+    tombstones: dict[int, TombstoneRecord] = {}
+    total = failed = at = 0
+    for boot in ("b1", "b2"):
+        with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=300_000, boot=boot) as journal:
+            schedule = journal.declare(group(), 1)
+            for n in range(6000):
+                journal.append(poll(schedule, n, outcome=int(n % 10 == 0), padding="x" * 50))
+                total, failed = total + 1, failed + int(n % 10 == 0)
+                if n % 100 == 99:
+                    commit(journal)
+                    new = dict(journal.read(at, 10_000))
+                    at = max(new, default=at)
+                    tombstones |= {o: r for o, r in new.items() if isinstance(r, TombstoneRecord)}
+            oldest, lost = journal.oldest, journal.lost
+    with open_journal(tmp_path) as journal:
+        assert journal.lost >= lost
+        held = stored(tmp_path)
+        tombstones |= {o: r for o, r in held.items() if isinstance(r, TombstoneRecord)}
+        oldest = journal.oldest
+    kept = [r for r in held.values() if isinstance(r, PollRecord)]
+    gone = sorted(tombstones.values(), key=lambda r: r.first)
+    assert gone[0].first == 0
+    assert gone[-1].end == oldest == min(held)
+    assert all(a.end == b.first for a, b in itertools.pairwise(gone))
+    assert {r.boot for r in gone} == {"b1", "b2"}
+    assert sum(e.polls for r in gone for e in r.groups) + len(kept) == total
+    assert sum(e.ok for r in gone for e in r.groups) + sum(r.outcome == 0 for r in kept) == total - failed
+    assert journal.lost == oldest
+
+
+def test_lineage_names_the_epoch_before_the_oldest_held_across_a_restart(tmp_path: Path) -> None:
+    epochs = []
+    for _ in range(6):
+        with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=320_000) as journal:
+            epochs.append((journal.epoch.epoch, journal.epoch.first))
+            schedule = journal.declare(group(), 1)
+            for n in range(2000):
+                journal.append(poll(schedule, n, padding="x" * 60))
+            settle(journal)
+            oldest = journal.oldest
+            lineage = journal.lineage()
+        held = max(i for i, (_, first) in enumerate(epochs) if first <= oldest)
+        assert lineage == epochs[max(held - 1, 0) :]
+    with open_journal(tmp_path, quota_bytes=1 << 30) as journal:
+        assert journal.oldest == oldest
+        assert journal.lineage()[:-1] == lineage
+
+
+def test_files_whose_last_record_is_older_than_asked_go(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=40_000) as journal:
+        schedule = journal.declare(group(), 1)
+        journal.append(DatingRecord("boot-1", 0, 0, 0, "ntp", 0))
+        for n in range(4000):
+            journal.append(poll(schedule, n))
+        commit(journal)
+        journal.expire(2000 * S_NS)
+        settle(journal)
+        held = [r.due_ns // S_NS for _, r in journal.read(0, 10_000) if isinstance(r, PollRecord)]
+        assert 1 < held[0] <= 2000
+        stones = [r for _, r in journal.read(0, 10_000) if isinstance(r, TombstoneRecord)]
+        assert {r.reason for r in stones} == {"age"}
+        assert sum(e.ok for r in stones for e in r.groups) == held[0]
+
+
+def test_a_full_queue_refuses_and_counts(tmp_path: Path) -> None:
+    with open_journal(tmp_path, queue_bytes=2000, commit_s=60) as journal:
+        commit(journal)
+        with journal._changed:  # the writer can't take anything off while we hold this
+            taken = 0
+            while journal._writer.queue.has_room(100):
+                journal.append(poll(1, taken))
+                taken += 1
+            with pytest.raises(StorageFull):
+                journal.append(poll(1, taken, padding="x" * 100))
+            assert journal.status.refused == 1
+        commit(journal)
+        assert journal.state is State.WRITING
+        assert sum(isinstance(r, PollRecord) for _, r in journal.read(0)) == taken > 10
+
+
+def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.close()
+    journal.close()
+    with pytest.raises(StorageError, match="closed"):
+        journal.append(poll(1, 1))
+
+
+def test_a_record_beyond_all_bounds_is_refused(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal, pytest.raises(ValueError, match="most"):
+        journal.append(poll(1, 1, padding="x" * (300 << 10)))
+
+
+def test_a_kind_that_a_newer_version_wrote_is_passed_over(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(poll(1, 1))
+        commit(journal)
+        with journal._changed:
+            journal._writer.queue.put(sqlitefile.Row(msgspec.msgpack.encode([99, "new"]), 99))
+        journal.append(poll(1, 2))
+    with open_journal(tmp_path) as journal:
+        assert [type(r) for _, r in journal.read(0)][:3] == [EpochRecord, PollRecord, PollRecord]
