@@ -33,12 +33,22 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[No
     Raises:
         Refused: another process serves there.
     """
+    answering: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        answering.add(task)
+        try:
+            await _answer(reader, writer, handlers)
+        finally:
+            writer.transport.abort()  # an answer that was taken is through; one that was not is not waited for
+            answering.discard(task)
+
     _take(path)
     mask = os.umask(0o777 & ~_MODE)  # there is no moment at which others may open it
     try:
-        server = await asyncio.start_unix_server(
-            lambda reader, writer: _answer(reader, writer, handlers), path, limit=_LINE_BYTES
-        )
+        server = await asyncio.start_unix_server(answer, path, limit=_LINE_BYTES)
     finally:
         os.umask(mask)
     try:
@@ -46,6 +56,11 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[No
     finally:
         server.close()
         _leave(path)
+        for task in answering:
+            task.cancel()
+        if answering:
+            await asyncio.wait(answering)
+        await asyncio.sleep(0)  # the transports' own last step
 
 
 def call(path: Path, request: dict[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
@@ -108,7 +123,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ha
         reply = await _handle(line, handlers)
         writer.write(json.dumps(reply, default=str).encode() + b"\n")
         await writer.drain()
-    writer.close()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def _handle(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any]:
