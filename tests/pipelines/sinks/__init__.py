@@ -1,0 +1,1 @@
+"""Tests of the followers of the final rows."""
