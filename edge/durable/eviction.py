@@ -22,24 +22,27 @@ class _Span:
     """The part of one epoch that goes."""
 
     def __init__(self, first: int, boot: str) -> None:
-        self.first, self.end, self.boot = first, first, boot
-        self.from_ns: int | None = None
-        self.to_ns = 0
+        self.first, self.boot = first, boot
+        self.dues: list[int] = []
+        self.takens: list[int] = []
+        self.others: list[int] = []
         self.polls: dict[int, list[int]] = {}
 
-    def count(self, offset: int, record: Record) -> None:
-        self.end = offset + 1
+    def count(self, record: Record) -> None:
         if isinstance(record, PollRecord):
             counts = self.polls.setdefault(record.schedule, [0, 0])
             counts[0] += 1
             counts[1] += record.outcome == 0
-        if (instant := instant_of(record)) is not None:
-            self.from_ns = instant if self.from_ns is None else min(self.from_ns, instant)
-            self.to_ns = max(self.to_ns, instant)
+            self.dues.append(record.due_ns)
+            self.takens.append(record.taken_ns)
+        elif (instant := instant_of(record)) is not None:
+            self.others.append(instant)
 
     def tombstone(self, end: int, reason: str) -> TombstoneRecord:
         groups = [Evicted(schedule, polls, ok) for schedule, (polls, ok) in sorted(self.polls.items())]
-        return TombstoneRecord(self.first, end, reason, groups, self.boot, self.from_ns or 0, self.to_ns)
+        # Repeats are older than what they stand before: they say the span only if there is no poll.
+        from_ns, to_ns = min(self.dues or self.others, default=0), max(self.takens or self.others, default=0)
+        return TombstoneRecord(self.first, end, reason, groups, self.boot, from_ns, to_ns)
 
 
 def tombstones(reader: Reader, context: Context, first: int, end: int, reason: str) -> list[TombstoneRecord]:
@@ -50,7 +53,7 @@ def tombstones(reader: Reader, context: Context, first: int, end: int, reason: s
         boot = epoch.boot if epoch else ""
         if not spans or (isinstance(record, EpochRecord) and record.first == offset):
             spans.append(_Span(first if not spans else offset, boot))
-        spans[-1].count(offset, record)
+        spans[-1].count(record)
     ends = [*(span.first for span in spans[1:]), end]
     return [span.tombstone(until, reason) for span, until in zip(spans, ends, strict=True)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from edge.durable import sqlitefile
 from edge.durable.salvage import readable
 from edge.durable.sqlitefile import Damaged, Stored
+from edge.errors import StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,19 +79,19 @@ class Reader:
         n = max(bisect.bisect_right(files, at, key=sqlitefile.first_of) - 1, 0)
         while n < len(files):
             path = files[n]
-            for row in self._file(path, at, select):
+            for row in self._file(path, at, select, ended=n + 1 < len(files)):
                 yield row
                 at = row.offset + 1
             # What was appended to this file before the next one began may have come after our look.
             later = [each for each in files_in(self._directory) if each.name > path.name]
             if later and sqlitefile.first_of(later[0]) > at:
-                yield from self._file(path, at, select)
+                yield from self._file(path, at, select, ended=True)
                 at = sqlitefile.first_of(later[0])
             files, n = later, 0
 
-    def _file(self, path: Path, at: int, select: str) -> Iterator[Stored]:
+    def _file(self, path: Path, at: int, select: str, *, ended: bool) -> Iterator[Stored]:
         try:
-            for found in self._opened(path).execute(select, (at,)):
+            for found in self._opened(path, ended=ended).execute(select, (at,)):
                 row = sqlitefile.checked(found)
                 yield row
                 at = row.offset + 1
@@ -109,9 +110,22 @@ class Reader:
             for rows in batches:
                 yield from (row for row in rows if row.offset >= at and (row.kind or not marked))
 
-    def _opened(self, path: Path) -> sqlite3.Connection:
+    def _opened(self, path: Path, *, ended: bool) -> sqlite3.Connection:
         inode = path.stat().st_ino if path.exists() else 0  # a salvaged file takes the name of the damaged one
         if self._connection is None or (self._path, self._inode) != (path, inode):
             self.close()
-            self._connection, self._path, self._inode = sqlitefile.open_reader(path), path, inode
+            self._path, self._inode = path, inode
+            self._connection = sqlitefile.open_reader(path, fixed=ended and not sqlitefile.log_bytes(path))
+            if not ended and not self._has_place():
+                self.close()  # not kept: somebody may write it again
+                return sqlitefile.open_reader(path, fixed=True)
         return self._connection
+
+    def _has_place(self) -> bool:
+        """On a full disk a file without SQLite's index beside it can't have one: then nobody has it open to write."""
+        assert self._connection is not None
+        try:
+            self._connection.execute("SELECT 1 FROM record LIMIT 0")
+        except sqlite3.Error as error:
+            return not isinstance(sqlitefile.meaning(error, ""), StorageFull)
+        return True

@@ -45,8 +45,9 @@ class Salvage:
     salvaged: int
     """Rows that go on under their offsets."""
     lost: tuple[tuple[int, int], ...]
-    """Ranges [first, end) of offsets that are gone. The end of the newest file's last range is unknown: it is
-    the offset at which writing went on."""
+    """Ranges [first, end) of offsets that are known to be gone; what stood at the end of the newest file is not."""
+    end: int
+    """Offset after the last row salvaged."""
 
     @property
     def lost_rows(self) -> int:
@@ -84,11 +85,12 @@ def salvage(path: Path, end: int | None, page_bytes: int) -> Salvage:
     except (sqlite3.Error, OSError) as error:
         discard(fresh)
         raise meaning(error, f"{path.name}: salvage") from error
+    after = at
     if end is not None and end > at:
         lost.append((at, end))
     fresh.rename(path.with_name(path.name + SALVAGED))
     sync_directory(path.parent)
-    return Salvage(finish(path).name, count, tuple(lost))
+    return Salvage(finish(path).name, count, tuple(lost), after)
 
 
 def finish(path: Path) -> Path:

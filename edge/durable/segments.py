@@ -139,9 +139,8 @@ class Segments:
         if self.files and path == self.files[-1]:
             raise StorageError(f"{path.name} is empty: there is nothing to begin anew")
         self._create(path, first, rows)
-        self._close_newest()
+        self._end(self.files[-1:])
         self.files.append(path)
-        self._connection = self._opened(path)
         self._next = first + len(rows)
         return first
 
@@ -190,6 +189,7 @@ class Segments:
         if not self.files:
             self.roll()
             return
+        self._end([path for path in self.files[:-1] if sqlitefile.log_bytes(path)])
         try:
             self._connection = self._opened(self.files[-1], check=True)
             self._next = self._last() + 1
@@ -212,6 +212,13 @@ class Segments:
     def _last(self) -> int:
         (last,) = self._writer().execute("SELECT max(offset) FROM record").fetchone()
         return self.newest - 1 if last is None else int(last)
+
+    def _end(self, paths: list[Path]) -> None:
+        """Close files that are written no more; what goes wrong here is found again when they are read."""
+        for path in paths:
+            connection, self._connection = self._connection, None
+            with contextlib.suppress(sqlite3.Error, StorageError):
+                sqlitefile.fold(connection or sqlitefile.open_writer(path, self._page_bytes), path)
 
     def _create(self, path: Path, first: int, rows: list[Row]) -> None:
         fresh = path.with_name(path.name + ".new")
@@ -239,8 +246,7 @@ class Segments:
         done = salvage(path, end, self._page_bytes)
         self.salvages.append(done)
         if is_newest:
-            self._connection = self._opened(path)
-            self._next = max(self._next, self._last() + 1)
+            self._next = max(self._next, done.end)
         return done
 
     def _failed(self, error: sqlite3.Error) -> NoReturn:
@@ -254,8 +260,11 @@ class Segments:
         raise meaning from error
 
     def _writer(self) -> sqlite3.Connection:
-        if self._connection is None:
+        """The newest file's connection, opened when needed: a full disk may have no space for SQLite's index."""
+        if self._lock < 0:
             raise StorageError(f"{self._directory}: the sequence is closed")
+        if self._connection is None:
+            self._connection = self._opened(self.files[-1])
         return self._connection
 
     def _close_newest(self) -> None:

@@ -98,10 +98,32 @@ def _assert_durable(connection: sqlite3.Connection, path: Path) -> None:
         raise StorageError(f"{path}: SQLite keeps {modes} here, not WAL with synchronous=FULL")
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a file for reading only, also while another process writes it."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
+def open_reader(path: Path, *, fixed: bool) -> sqlite3.Connection:
+    """Open a file for reading only, also while another process writes it.
+
+    A `fixed` file, which nobody writes now, is read without locks and without SQLite's files beside it.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if fixed else ''}"
     return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def log_bytes(path: Path) -> int:
+    """Size of the write-ahead log beside `path`."""
+    try:
+        return companions(path)[0].stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def fold(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy the write-ahead log into the file and close it for good; a reader in mid-read may put the copy off."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    if not log_bytes(path):
+        for companion in companions(path):
+            companion.unlink(missing_ok=True)
 
 
 def create_layout(connection: sqlite3.Connection) -> None:
@@ -161,11 +183,12 @@ def disk_bytes(path: Path) -> int:
 def meaning(error: sqlite3.Error | OSError, what: str) -> StorageError:
     """Sort an error by who must act: full disk, damaged file, anything else of the medium."""
     if isinstance(error, OSError):
-        return (StorageFull if error.errno in _FULL_ERRNOS else StorageError)(f"{what}: {error.strerror}")
+        is_full = error.errno in _FULL_ERRNOS
+        return StorageFull(f"{what}: no space left") if is_full else StorageError(f"{what}: {error.strerror}")
     extended = getattr(error, "sqlite_errorcode", None)
     if extended is None and isinstance(error, sqlite3.OperationalError):
         return Damaged(f"{what}: {error}")  # Python's own: text that is no UTF-8
     code = (extended or 0) & 0xFF  # the primary code; the extended one says where it happened
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return StorageFull(f"{what}: {error}")
+        return StorageFull(f"{what}: no space left ({error})")
     return (Damaged if code in _DAMAGED_CODES else StorageError)(f"{what}: {error}")

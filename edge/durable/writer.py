@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import secrets
 import threading
@@ -178,7 +179,7 @@ class Writer:
             while (reason := self._must_evict()) is not None:
                 self._evict(reason)
             if closing:
-                self._save_hint()
+                self._try_hint()
             self._become(State.WRITING, "")
         except (StorageFull, Damaged) as error:
             self._become(State.FULL, str(error))  # a damaged newest file is salvaged by the next attempt
@@ -204,7 +205,7 @@ class Writer:
                 self.changed.notify_all()
             self._progress(self.committed)
             if part.roll:
-                self._save_hint()
+                self._try_hint()
 
     def _become(self, state: State, error: str) -> None:
         with self.changed:
@@ -261,7 +262,7 @@ class Writer:
             before = self.context.before(self.oldest)
             known = self.hint.before
         if before is not None and before != known:
-            self._save_hint(before=before)
+            self._try_hint(before=before)
 
     def _drop_acknowledged(self) -> bool:
         """No space for a commit: let the oldest file go if the centre has all of it."""
@@ -290,9 +291,21 @@ class Writer:
             self._put_all([eviction.damage(first, end, boot) for first, end in ranges])
             self._put_all(self.context.repeats(self.queue.next_offset))
 
+    def _try_hint(self, **changes: tuple[int, int]) -> None:
+        """Save what is harmless if it is old; on a full disk it is kept for the next time."""
+        with contextlib.suppress(StorageFull):
+            self._save_hint(**changes)
+            return
+        self.hint = self._new_hint(**changes)
+
     def _save_hint(self, **changes: int | tuple[int, int]) -> None:
+        hint = self._new_hint(**changes)
+        identity.save_hint(self._directory, hint)
+        self.hint = hint
+
+    def _new_hint(self, **changes: int | tuple[int, int]) -> identity.Hint:
         with self.changed:
-            self.hint = msgspec.structs.replace(
-                self.hint, acknowledged=self.acknowledged, next_schedule=self.context.new_schedule(), **changes
+            next_schedule = self.context.new_schedule()
+            return msgspec.structs.replace(
+                self.hint, acknowledged=self.acknowledged, next_schedule=next_schedule, **changes
             )
-        identity.save_hint(self._directory, self.hint)
