@@ -99,7 +99,8 @@ class JournalMachine(RuleBasedStateMachine):
             epoch = [e for e in self.epochs if e.first <= offset][-1]
             assert self.journal.epoch_at(offset) == epoch
             fitting = [d for d in self.datings if d.boot == epoch.boot and d.from_offset <= offset]
-            best = max(fitting, key=lambda d: (d.from_offset, self.datings.index(d)), default=None)
+            # Of two from the same offset the later one: max gives the first of equals.
+            best = max(reversed(fitting), key=lambda d: d.from_offset, default=None)
             assert self.journal.dating_at(epoch.boot, offset) == best
 
     def teardown(self) -> None:
