@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from edge.durable import sqlitefile
+from edge.durable import identity, sqlitefile
 from edge.durable.journal import Journal, State
 from edge.durable.reader import files_in
 from edge.errors import Refused, StorageError, StorageFull
@@ -259,3 +259,40 @@ def test_a_kind_that_a_newer_version_wrote_is_passed_over(tmp_path: Path) -> Non
         journal.append(poll(1, 2))
     with open_journal(tmp_path) as journal:
         assert [type(r) for _, r in journal.read(0)][:3] == [EpochRecord, PollRecord, PollRecord]
+
+
+@pytest.mark.parametrize("step", ["edge.durable.identity.save_hint", "edge.durable.segments.Segments.drop_oldest"])
+def test_an_eviction_that_a_crash_parts_is_completed_and_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The tombstone is committed, the file is still there: it must go before anything of it is sent."""
+
+    save = identity.save_hint
+
+    def fail(_self: object, hint: identity.Hint | None = None) -> None:
+        if hint is None or hint.lost > lost:
+            raise StorageError("the power is cut here")
+        save(tmp_path, hint)
+
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=320_000) as journal:
+        schedule = journal.declare(group(), 0)
+        while not journal.lost:
+            for n in range(100):
+                journal.append(poll(schedule, n))
+            settle(journal)
+        lost = journal.lost
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=320_000) as journal:
+        settle(journal)
+        monkeypatch.setattr(step, fail)
+        while journal.state is State.WRITING:
+            for n in range(100):
+                journal.append(poll(schedule, n))
+            journal.wait(journal.flush(), 0.2)
+    monkeypatch.undo()
+    stones = [r for r in stored(tmp_path).values() if isinstance(r, TombstoneRecord)]
+    if step.endswith("drop_oldest"):
+        assert min(stored(tmp_path)) < stones[-1].end, "the file is still there"
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=1 << 30) as journal:
+        assert journal.oldest >= stones[-1].end
+        assert journal.lost == sum(s.end - s.first for s in stones) > lost
+        assert not [o for o, _ in journal.read(0, 10_000) if o < stones[-1].end]

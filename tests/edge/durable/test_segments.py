@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.durable import sqlitefile
-from edge.durable.reader import Reader
+from edge.durable.reader import Reader, files_in
 from edge.durable.segments import Segments
 from edge.durable.sqlitefile import Row
 from edge.errors import Refused
@@ -109,3 +109,32 @@ def test_a_reader_beside_the_writer_misses_nothing(tmp_path: Path) -> None:
             segments.append_many(rows(20, seed=n))
         thread.join(timeout=30)
     assert found == list(range(total))
+
+
+def test_rows_appended_between_two_looks_before_a_new_file_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Segments(tmp_path, segment_bytes=None) as segments, segments.reader() as reader:
+        segments.append_many([Row(b"0")])
+        looks = 0
+
+        def look(directory: Path) -> list[Path]:
+            nonlocal looks
+            looks += 1
+            if looks == 2:
+                segments.append_many([Row(b"1")])
+                segments.roll([Row(b"2")])
+            return files_in(directory)
+
+        monkeypatch.setattr("edge.durable.reader.files_in", look)
+        assert [row.data for row in reader.read(0)] == [b"0", b"1", b"2"]
+
+
+def test_a_reader_follows_into_a_file_that_was_salvaged_under_it(tmp_path: Path) -> None:
+    with Segments(tmp_path) as segments, segments.reader() as reader:
+        fill(segments, 1)
+        assert len(reader.read(0)) == 50
+        segments.suspect(segments.files[-1])
+        segments.append_many([Row(b"after")])
+        assert segments.salvages[0].salvaged == 50
+        assert [row.data for row in reader.read(50)] == [b"after"]
