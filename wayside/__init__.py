@@ -1,1 +1,1 @@
-"""."""
+"""The front door: command line, demo, simulated city, pictures, proof."""

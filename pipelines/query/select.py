@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from edge.durable.sqlitefile import meaning, open_reader
+from edge.durable.sqlitefile import meaning
 from edge.errors import StorageError
 from pipelines.sinks.embedded import LAYOUT
 
@@ -86,7 +86,7 @@ class Store:
         if not path.is_file():
             raise StorageError(f"{path}: there is no store yet; `wayside central run` makes it")
         self._path = path
-        self._connection = open_reader(path)
+        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         version = self._ask("PRAGMA user_version")[0][0]
         if version != LAYOUT:
             self._connection.close()

@@ -1,0 +1,55 @@
+"""The page: one file, nothing fetched, every part drawn from the store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from pipelines.sinks.embedded import EmbeddedStore
+from tests.pipelines.query.city import city
+from wayside.pictures import draw
+
+
+def test_the_page_stands_alone_and_shows_all_three_pictures(tmp_path: Path) -> None:
+    page = draw(city(tmp_path / "store.db"), tmp_path / "out" / "page.html", title="A <city>", note="seed 7")
+    text = page.read_text()
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"', text) == []
+    assert "A &lt;city&gt;" in text
+    assert re.findall(r"<h2>(.*?)</h2>", text) == ["Volumes", "Active power", "Completeness"]
+    pictures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    said = ["".join(ET.fromstring(svg.replace("xlink:href", "href")).itertext()) for svg in pictures]  # noqa: S314 -- ours
+    assert "lane 1" in said[0]
+    assert "Volumes [vehicles]" in said[0]
+    assert "Active power [kW]" in said[1]
+    assert "port · meter-2" in said[1]
+    assert "port · meter-1 · fast" in said[2]
+    assert "var(--ink)" in pictures[0]
+    assert "98.67 %" in text
+
+
+def test_reasons_for_missing_have_their_colour_in_legend_and_picture(tmp_path: Path) -> None:
+    text = draw(city(tmp_path / "store.db"), tmp_path / "page.html").read_text()
+    for name, colour in (("timeout", "#d9722e"), ("bad frame", "#d64e72")):
+        assert f'<i style="background:{colour}"></i>{name}' in text
+        assert f"fill: {colour}" in text
+    assert "gateway off" not in text
+
+
+def test_a_lane_without_a_window_has_a_gap_not_a_zero(tmp_path: Path) -> None:
+    text = draw(city(tmp_path / "store.db"), tmp_path / "page.html").read_text()
+    volumes = re.findall(r"<svg.*?</svg>", text, re.DOTALL)[0]
+    lane = next(path for path in re.findall(r'<path d="(M [^"]*)"[^>]*stroke: #2f7fd6', volumes) if path.count("L") > 1)
+    assert lane.count("M ") == 2
+
+
+def test_an_empty_store_says_so(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store.db")
+    store.cursor()
+    store.close()
+    assert "Nothing yet" in draw(tmp_path / "store.db", tmp_path / "page.html").read_text()
+
+
+def test_the_same_store_gives_the_same_page(tmp_path: Path) -> None:
+    store = city(tmp_path / "store.db")
+    assert draw(store, tmp_path / "a.html").read_bytes() == draw(store, tmp_path / "b.html").read_bytes()
