@@ -31,10 +31,23 @@ class Reader:
     """Reads committed rows; belongs to one thread at a time. Holds one file open."""
 
     def __init__(
-        self, directory: Path, *, page_bytes: int = 1024, damaged: Callable[[Path], None] = lambda _path: None
+        self,
+        directory: Path,
+        *,
+        page_bytes: int = 1024,
+        files: Callable[[], list[Path]] | None = None,
+        damaged: Callable[[Path], None] = lambda _path: None,
     ) -> None:
-        """Read the sequence in `directory`; `damaged` is told of each file that is not what was written."""
-        self._directory, self._page_bytes, self._damaged = directory, page_bytes, damaged
+        """Read the sequence in `directory`.
+
+        Args:
+            directory: where the files are.
+            page_bytes: page size they were made with.
+            files: lists them, oldest first, where somebody knows them without looking.
+            damaged: is told of each file that is not what was written.
+        """
+        self._files = files or (lambda: files_in(directory))
+        self._page_bytes, self._damaged = page_bytes, damaged
         self._path: Path | None = None
         self._inode = 0
         self._connection: sqlite3.Connection | None = None
@@ -75,7 +88,7 @@ class Reader:
 
     def _from(self, at: int, select: str) -> Iterator[Stored]:
         """Go through the files in order, `at` being the next offset wanted."""
-        files = files_in(self._directory)
+        files = self._files()
         n = max(bisect.bisect_right(files, at, key=sqlitefile.first_of) - 1, 0)
         while n < len(files):
             path = files[n]
@@ -83,7 +96,7 @@ class Reader:
                 yield row
                 at = row.offset + 1
             # What was appended to this file before the next one began may have come after our look.
-            later = [each for each in files_in(self._directory) if each.name > path.name]
+            later = [each for each in self._files() if each.name > path.name]
             if later and sqlitefile.first_of(later[0]) > at:
                 yield from self._file(path, at, select, ended=True)
                 at = sqlitefile.first_of(later[0])

@@ -59,6 +59,7 @@ class Segments:
         self.salvages: list[Salvage] = []
         self._directory, self._page_bytes, self._segment_bytes = directory, page_bytes, segment_bytes
         self._head = head
+        self._ended_bytes: dict[Path, int] = {}
         self._suspects: set[Path] = set()
         self._suspects_lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,10 @@ class Segments:
     @property
     def size_bytes(self) -> int:
         """Bytes on the medium now, write-ahead logs included."""
-        return sum(sqlitefile.disk_bytes(path) for path in self.files)
+        for path in self.files[:-1]:
+            if path not in self._ended_bytes and not sqlitefile.log_bytes(path):
+                self._ended_bytes[path] = sqlitefile.disk_bytes(path)
+        return sum(self._ended_bytes.get(path) or sqlitefile.disk_bytes(path) for path in self.files)
 
     @property
     def newest_bytes(self) -> int:
@@ -153,6 +157,7 @@ class Segments:
         if len(self.files) < 2:
             raise Refused("the newest file of a sequence can't be dropped")
         path = self.files.pop(0)
+        self._ended_bytes.pop(path, None)
         # The file first: a write-ahead log without its file is harmless, a file without its log is not whole.
         discard(path)
         sync_directory(self._directory)
@@ -160,7 +165,9 @@ class Segments:
 
     def reader(self) -> Reader:
         """Make a reader for one other thread; damage that it meets is repaired by the next append."""
-        return Reader(self._directory, page_bytes=self._page_bytes, damaged=self.suspect)
+        return Reader(
+            self._directory, page_bytes=self._page_bytes, files=lambda: list(self.files), damaged=self.suspect
+        )
 
     def suspect(self, path: Path) -> None:
         """Report a damaged file, from any thread."""
@@ -244,6 +251,7 @@ class Segments:
             self._close_newest()
         end = None if is_newest else sqlitefile.first_of(self.files[index + 1])
         done = salvage(path, end, self._page_bytes)
+        self._ended_bytes.pop(path, None)
         self.salvages.append(done)
         if is_newest:
             self._next = max(self._next, done.end)

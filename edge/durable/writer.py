@@ -199,9 +199,10 @@ class Writer:
                     raise
                 continue
             assert first == part.first, "nothing but this thread writes"
+            size_bytes = self.segments.size_bytes
             with self.changed:
                 self.queue.done()
-                self.committed, self.size_bytes = self.segments.next_offset, self.segments.size_bytes
+                self.committed, self.size_bytes = self.segments.next_offset, size_bytes
                 self.changed.notify_all()
             self._progress(self.committed)
             if part.roll:

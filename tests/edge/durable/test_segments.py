@@ -114,7 +114,7 @@ def test_a_reader_beside_the_writer_misses_nothing(tmp_path: Path) -> None:
 def test_rows_appended_between_two_looks_before_a_new_file_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Segments(tmp_path, segment_bytes=None) as segments, segments.reader() as reader:
+    with Segments(tmp_path, segment_bytes=None) as segments, Reader(tmp_path) as reader:
         segments.append_many([Row(b"0")])
         looks = 0
 
