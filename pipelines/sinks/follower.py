@@ -61,9 +61,10 @@ class Source(Protocol):
 class Unavailable(WaysideError):
     """The target can't take rows now; the same rows will do later."""
 
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
-        """Keep what was seen, and how long the target asks to be left alone. [s]."""
+    def __init__(self, reason: str, retry_after_s: float = 0.0, status: int = 0) -> None:
+        """Keep what was seen, how long the target asks to be left alone [s], and its HTTP status, if it has one."""
         self.reason = reason
+        self.status = status
         self.retry_after_s = retry_after_s
         super().__init__(reason)
 
@@ -169,12 +170,16 @@ class Follower:
         if self._cursor is None:
             self._cursor = self._checked(self._target.cursor())
         batch = self._next_batch(self._cursor)
-        if batch.cursor != self._cursor:
-            self._state = FollowerState.REFILLING if self._is_far_behind(batch) else FollowerState.FOLLOWING
-            self._target.write(batch)
-        self._recovered()
-        moved, self._cursor = batch.cursor != self._cursor, batch.cursor
-        return moved
+        if batch.cursor == self._cursor:
+            self._succeeded(FollowerState.FOLLOWING)
+            return False
+        state = FollowerState.REFILLING if self._is_far_behind(batch) else FollowerState.FOLLOWING
+        if self._error is None:
+            self._state = state  # else it stays `waiting` until the target has taken something
+        self._target.write(batch)
+        self._cursor = batch.cursor
+        self._succeeded(state)
+        return True
 
     def status(self) -> dict[str, Any]:
         """Say where the target stands, for the control socket and the live view."""
@@ -217,20 +222,17 @@ class Follower:
         self._state, self._error, self._cursor = FollowerState.WAITING, error.reason, None
         return pause_s
 
-    def _recovered(self) -> None:
+    def _succeeded(self, state: FollowerState) -> None:
         if self._error is not None:
             _log.info("%s takes rows again", self._target.name)
         self._back_off.failures = 0
-        self._error = None
-        if self._state is not FollowerState.REFILLING:
-            self._state = FollowerState.FOLLOWING
+        self._state, self._error = state, None
 
     def _rest(self, pause_s: float) -> None:
         """Wait for `stop`; news of rows ends only a wait for rows, not a back-off."""
         if self._state is FollowerState.WAITING:
             self._stopping.wait(pause_s)
         else:
-            self._state = FollowerState.FOLLOWING
             self._wake.wait(pause_s)
 
 

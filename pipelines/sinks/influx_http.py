@@ -27,6 +27,7 @@ TIMEOUT_S = 30.0
 _CONNECT_S = 5.0
 _REJECTED = {400, 413, 422}
 """Bad line or field type (400; 422 in 2.x), request too large (413): fewer lines may pass."""
+_FORBIDDEN = {401, 403}
 _RETENTION = re.compile(r"retention policy", re.IGNORECASE)
 """The operator's own rule dropped these points, the others were stored: nothing to set aside."""
 
@@ -67,6 +68,7 @@ class _Http:
 
     def __init__(self, settings: InfluxSettings, timeout_s: float) -> None:
         self._settings = settings
+        self._token = settings.token()
         self._pool = urllib3.PoolManager(
             retries=False, timeout=urllib3.Timeout(connect=min(_CONNECT_S, timeout_s), read=timeout_s)
         )
@@ -91,12 +93,11 @@ class _Http:
         self._pool.clear()
 
     def _headers(self) -> dict[str, str]:
-        token = self._settings.token()
-        if not token:
+        if not self._token:
             return {}
         if self._settings.api == "v1":
-            return dict(urllib3.make_headers(basic_auth=token))
-        return {"Authorization": f"Token {token}"}
+            return dict(urllib3.make_headers(basic_auth=self._token))
+        return {"Authorization": f"Token {self._token}"}
 
 
 class InfluxV1:
@@ -110,9 +111,13 @@ class InfluxV1:
         self.close = self._http.close
 
     def prepare(self) -> None:
-        """Make the database if it is missing."""
+        """Make the database if it is missing; a user who may only write needs one that an operator made."""
         quoted = self._settings.database.replace("\\", "\\\\").replace('"', '\\"')
-        self.influxql(f'CREATE DATABASE "{quoted}"')
+        try:
+            self.influxql(f'CREATE DATABASE "{quoted}"')
+        except Unavailable as error:
+            if error.status not in _FORBIDDEN:
+                raise
 
     def write(self, body: bytes) -> None:
         """Store lines by one request."""
@@ -166,7 +171,7 @@ def judge(status: int, body: bytes | str, headers: Mapping[str, str]) -> None:
         return
     message = _message(body)
     if status not in _REJECTED:
-        raise Unavailable(f"HTTP {status}: {message}", _seconds(headers.get("Retry-After")))
+        raise Unavailable(f"HTTP {status}: {message}", _seconds(headers.get("Retry-After")), status)
     if not _RETENTION.search(message):
         raise Rejected(status, message)
 

@@ -204,7 +204,7 @@ def test_points_older_than_the_retention_are_dropped_by_the_database_not_set_asi
 def test_refusals_are_shown_and_waited_out(
     first: int, seen: str, api: str, tmp_path: Path, running: Callable[[Follower], Follower]
 ) -> None:
-    with refusing(first) as server:
+    with Refusing(first) as server:
         source = Blocks([meter_block(minute) for minute in range(3)])
         target = InfluxTarget(settings(server, DATABASE, api), tmp_path)
         follower = running(Follower(source, target, back_off=BackOff(0.02, 0.1)))
@@ -219,12 +219,33 @@ def test_refusals_are_shown_and_waited_out(
 def test_a_slow_database_is_given_up_after_the_time_out(
     tmp_path: Path, running: Callable[[Follower], Follower]
 ) -> None:
-    with refusing(0) as server:
+    with Refusing(0) as server:
         target = InfluxTarget(settings(server, DATABASE), tmp_path, timeout_s=0.1)
         follower = running(Follower(Blocks([meter_block(1)]), target, back_off=BackOff(0.02, 0.1)))
         until(lambda: "timed out" in str(follower.status()["error"]))
         server.allow()
         until(lambda: follower.status()["behind_blocks"] == 0)
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_a_user_who_may_only_write_is_enough(api: str, tmp_path: Path) -> None:
+    source = Blocks([meter_block(minute) for minute in range(3)])
+    with Refusing(204, query_status=403) as server:
+        server.allow()
+        for _ in range(2):
+            assert follow(source, settings(server, DATABASE, api), tmp_path)["state"] == "following"
+    assert sum(body.count(b"energy,") for body in server.bodies) == 12
+
+
+def test_a_token_is_sent_as_the_api_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("user:secret\n")
+    with Refusing(204) as server:
+        server.allow()
+        for api, sent in (("v1", "Basic dXNlcjpzZWNyZXQ="), ("v2", "Token user:secret")):
+            where = settings(server, DATABASE, api).model_copy(update={"token_file": tmp_path / "token"})
+            follow(Blocks([meter_block(1)]), where, tmp_path / api)
+            assert set(server.authorizations) == {sent}
+            server.authorizations.clear()
 
 
 def test_the_v2_path_fills_a_real_server(tmp_path: Path) -> None:
@@ -245,7 +266,8 @@ def exported(server: Server, name: str) -> int:
 class Refusing(Server):
     """An HTTP server that answers one status (0 = nothing, in time) until it is told to allow."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, query_status: int = 200) -> None:
+        self.authorizations: list[str | None] = []
         self.bodies: list[bytes] = []
         self._allowed = threading.Event()
         outer = self
@@ -253,15 +275,18 @@ class Refusing(Server):
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.authorizations.append(self.headers["Authorization"])
                 if not outer._allowed.is_set() and status == 0:
                     outer._allowed.wait(10)
                     return
-                answer = b'{"results":[{}]}' if self.path.startswith("/query") else b'{"error":"not now"}'
-                is_query = self.path.startswith("/query")
-                self.send_response((200 if is_query else 204) if outer._allowed.is_set() or is_query else status)
-                if outer._allowed.is_set() and not is_query:
+                if self.path.startswith("/query"):
+                    code, answer = query_status, b'{"results":[{}]}'
+                elif outer._allowed.is_set():
+                    code, answer = 204, b""
                     outer.bodies.append(body)
-                    answer = b""
+                else:
+                    code, answer = status, b'{"error":"not now"}'
+                self.send_response(code)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -285,7 +310,3 @@ class Refusing(Server):
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
-
-
-def refusing(status: int) -> Refusing:
-    return Refusing(status)
