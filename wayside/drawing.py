@@ -42,6 +42,7 @@ _LINES = ("#2f7fd6", "#d9722e", "#2f9e6e", "#b659c9", "#b8931a", "#d64e72", "#3f
 """Each at least 3:1 against white and against the dark card."""
 _WIDTH_IN = 10.4
 _COLUMNS = 240
+_MARKED = 90
 _DAY_NS = 86400 * 10**9
 
 REASON_COLOURS = {
@@ -158,7 +159,17 @@ class _Cell:
 def _draw_panel(axis: Any, panel: Panel) -> None:
     for number, line in enumerate(panel.lines):
         days, values = line.broken()
-        axis.plot(days, values, color=_LINES[number % len(_LINES)], linewidth=1.4, label=line.name)
+        cycle, colour = divmod(number, len(_LINES))
+        axis.plot(
+            days,
+            values,
+            color=_LINES[colour],
+            linestyle=("-", "--")[cycle % 2],
+            linewidth=1.4,
+            marker="o" if len(days) <= _MARKED else None,  # a lone window between two gaps has no line
+            markersize=2.6,
+            label=line.name,
+        )
     axis.margins(x=0.005)
     axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     if panel.title:

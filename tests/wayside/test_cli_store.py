@@ -122,6 +122,17 @@ def test_the_ledger_ends_with_totals(store: Path, capsys: pytest.CaptureFixture[
     assert last == "total: 300 expected, 296 arrived, 98.67 % complete; missing: 3 timeout, 1 bad_frame"
 
 
+def test_incidents_are_listed_by_time(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "ledger", "--incidents", "--store", store)
+    assert [(each["kind"], each["t_ns"]) for each in found] == [
+        ("journal_restored", T0_NS),
+        ("jumped", T0_NS + MINUTE_NS),
+    ]
+    assert answer(capsys, "ledger", "--incidents", "--store", store, "--from", T0_NS + 1) == found[1:]
+    assert run(["ledger", "--incidents", "--store", str(store)]) == ExitCode.DONE
+    assert capsys.readouterr().out.splitlines()[0] == "2026-09-21 14:15:00  journal_restored: gateway city/node-1"
+
+
 def test_a_missing_store_says_how_to_name_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from wayside.commands._places import store_path
 if TYPE_CHECKING:
     from pipelines.query.select import Selection
 
+_MOST_NS = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -40,13 +42,13 @@ class Span:
         from pipelines.query.select import Selection  # noqa: PLC0415 -- imported late
 
         named = {name: value for name, value in (("site", self.site), ("device", self.device)) if value}
-        times: dict[str, Any] = {}
+        return Selection(measurement, {**(tags or {}), **named}, self._window_s(), *self.times_ns(), fields)
+
+    def times_ns(self) -> tuple[int, int]:
+        """Give the span's begin and end; without --from or --to it is open there. [ns]."""
         now_ns = _now_ns() if self.begin or self.end else 0
-        if self.begin:
-            times["from_ns"] = instant_ns(self.begin, now_ns)
-        if self.end:
-            times["to_ns"] = instant_ns(self.end, now_ns)
-        return Selection(measurement, {**(tags or {}), **named}, self._window_s(), fields=fields, **times)
+        begin_ns = instant_ns(self.begin, now_ns) if self.begin else 0
+        return begin_ns, instant_ns(self.end, now_ns) if self.end else _MOST_NS
 
     def _window_s(self) -> int | None:
         from pipelines.sinks.line import window_seconds  # noqa: PLC0415 -- imported late

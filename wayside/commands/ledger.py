@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @click.command("ledger")
 @click.option("--group", help="Only this group of points.")
 @click.option("--incomplete", is_flag=True, help="Only windows in which something is missing or marked.")
+@click.option("--incidents", is_flag=True, help="Instead: what happened besides, such as restored journals.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the newest rows.  [default: 50 in a table]")
 @span_options
 @json_option
-def command(group: str | None, incomplete: bool, limit: int | None, span: Span, as_json: bool) -> None:
+def command(group: str | None, incomplete: bool, incidents: bool, limit: int | None, span: Span, as_json: bool) -> None:
     """Say what each window expected, what arrived, and why the rest did not.
 
     Zero is never missing: a window that has its samples says so here, and one that has not names the reason.
@@ -34,15 +35,19 @@ def command(group: str | None, incomplete: bool, limit: int | None, span: Span, 
       wayside ledger                                everything, the newest last
       wayside ledger --site port --device meter-1   drill down
       wayside ledger --incomplete --window 5m       only where something is missing
+      wayside ledger --incidents --from -1d         restored journals, jumps, quarantined records
 
     \b
     JSON: [{"site","device","group","window_s","t_ns","expected","arrived",
-            "missing":{reason:n},"marked":{point:{reason:n}}}]
+            "missing":{reason:n},"marked":{point:{reason:n}}}], with --incidents [{"t_ns","kind",...}]
     """  # noqa: D301 -- \b is click's mark for a paragraph that is not folded
     from pipelines.query.ledger import ledger  # noqa: PLC0415 -- imported late
     from pipelines.query.select import Store  # noqa: PLC0415 -- same
 
     with Store(span.store) as store:
+        if incidents:
+            _say_incidents(store.incidents(*span.times_ns()), limit, as_json=as_json)
+            return
         rows = ledger(store, span.selection("ledger", {"group": group} if group else {}))
     chosen = [row for row in rows if not incomplete or row.missing or row.marked or row.arrived < row.expected]
     if as_json:
@@ -96,6 +101,18 @@ def _say(shown: list[LedgerRow], total: int) -> None:
     )
     if len(shown) < total:
         click.echo(f"the newest {len(shown)} of {total} rows; --limit N shows more", err=True)
+
+
+def _say_incidents(found: list[dict[str, Any]], limit: int | None, *, as_json: bool) -> None:
+    if as_json:
+        say_json(found[-(limit or len(found)) :])
+        return
+    shown = found[-(limit or 50) :]
+    for incident in shown:
+        rest = {name: value for name, value in incident.items() if name not in {"t_ns", "kind"} and value is not None}
+        click.echo(f"{utc(incident['t_ns'])}  {incident['kind']}: {', '.join(f'{n} {v}' for n, v in rest.items())}")
+    if len(shown) < len(found):
+        click.echo(f"the newest {len(shown)} of {len(found)} incidents; --limit N shows more", err=True)
 
 
 def _say_totals(rows: list[LedgerRow]) -> None:

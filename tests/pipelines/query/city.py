@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.blocks import RowBlock, RowShape, Tags
 from pipelines.sinks.embedded import EmbeddedStore
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 T0_NS = 1_790_000_100 * 10**9
 MINUTE_NS = 60 * 10**9
 MINUTES = 5
+INCIDENTS: list[dict[str, Any]] = [
+    {"t_ns": T0_NS, "kind": "journal_restored", "gateway": "city/node-1"},
+    {"t_ns": T0_NS + MINUTE_NS, "kind": "jumped", "gateway": "city/node-1", "reason": "evicted", "records": 12},
+]
 
 Rows = list[tuple[Tags, int, int, dict[str, float | int]]]
 
@@ -22,7 +26,7 @@ Rows = list[tuple[Tags, int, int, dict[str, float | int]]]
 def city(path: Path) -> Path:
     """Write the store and give its path."""
     target = EmbeddedStore(path)
-    follower = Follower(Blocks([_energy(), _traffic(), _ledger()]), target)
+    follower = Follower(Blocks([_energy(), _traffic(), _ledger()], INCIDENTS), target)
     while follower.step():
         pass
     target.close()
