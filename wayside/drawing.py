@@ -111,7 +111,7 @@ def lines_svg(panels: Sequence[Panel], label: str) -> str:
 def completeness_svg(windows: Iterable[LedgerRow]) -> str:
     """Draw a strip for each group: what arrived from below, reasons for missing above it."""
     rows = base_rows(windows)
-    names = sorted({(row.site, row.device, row.group) for row in rows})
+    names = sorted({(row.site, row.device, row.group) for row in rows}, key=natural)
     begin = min(row.t_ns for row in rows)
     end = max(row.t_ns + row.window_s * 10**9 for row in rows)
     bin_ns = _bin_ns(end - begin, min(row.window_s for row in rows) * 10**9)
@@ -129,6 +129,12 @@ def completeness_svg(windows: Iterable[LedgerRow]) -> str:
         axis.spines["left"].set_visible(False)
         _date_axis(axis)
         return _svg(figure, "Completeness of each group of points over time")
+
+
+def natural(name: str | tuple[str, ...]) -> list[list[tuple[str, int]]]:
+    """Sort key under which meter-2 stands before meter-10."""
+    parts = (name,) if isinstance(name, str) else name
+    return [[(text, int(run or -1)) for text, run in re.findall(r"(\D*)(\d*)", part)] for part in parts]
 
 
 def used_reasons(windows: Iterable[LedgerRow]) -> list[str]:

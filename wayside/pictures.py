@@ -9,7 +9,7 @@ from pipelines.query.ledger import LedgerRow, Totals, base_rows, ledger, totals
 from pipelines.query.select import Row, Selection, Store
 from pipelines.sinks.line import window_name
 from wayside.drawing import REASON_COLOURS as _COLOURS
-from wayside.drawing import Line, Panel, completeness_svg, lines_svg, used_reasons
+from wayside.drawing import Line, Panel, completeness_svg, lines_svg, natural, used_reasons
 
 _MOST_POINTS = 1500
 _MOST_PANELS = 12
@@ -71,8 +71,12 @@ def volume_panels(rows: list[Row]) -> list[Panel]:
             panels.setdefault(place, {}).setdefault(lane, {})[row.t_ns] = float(row.fields[field])
     step_ns = rows[0].window_s * 10**9 if rows else 0
     return [
-        Panel(f"{site} · {device}", window, [Line(lane, points, step_ns) for lane, points in sorted(lanes.items())])
-        for (site, device), lanes in sorted(panels.items())
+        Panel(
+            f"{site} · {device}",
+            window,
+            [Line(lane, points, step_ns) for lane, points in sorted(lanes.items(), key=_first)],
+        )
+        for (site, device), lanes in sorted(panels.items(), key=_first)
     ]
 
 
@@ -89,8 +93,12 @@ def power_lines(rows: list[Row]) -> Panel:
         points[row.t_ns] = points.get(row.t_ns, 0.0) + watts / 1000.0
     chosen = phases | total
     window_s = rows[0].window_s if rows else 60
-    lines = [Line(meter, points, window_s * 10**9) for meter, points in sorted(chosen.items())]
+    lines = [Line(meter, points, window_s * 10**9) for meter, points in sorted(chosen.items(), key=_first)]
     return Panel("", window_name(window_s), lines)
+
+
+def _first(item: tuple[str | tuple[str, ...], object]) -> list[list[tuple[str, int]]]:
+    return natural(item[0])
 
 
 def _fine(store: Store, measurement: str) -> list[Row]:

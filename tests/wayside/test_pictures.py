@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from pipelines.sinks.embedded import EmbeddedStore
 from tests.pipelines.query.city import city
+from wayside.drawing import natural
 from wayside.pictures import draw
 
 
@@ -53,3 +54,14 @@ def test_an_empty_store_says_so(tmp_path: Path) -> None:
 def test_the_same_store_gives_the_same_page(tmp_path: Path) -> None:
     store = city(tmp_path / "store.db")
     assert draw(store, tmp_path / "a.html").read_bytes() == draw(store, tmp_path / "b.html").read_bytes()
+
+
+def test_numbers_in_names_sort_as_numbers() -> None:
+    names = [("ring", "meter-10"), ("ring", "meter-2"), ("port", "x"), ("ring", "10"), ("ring", "meter")]
+    assert sorted(names, key=natural) == [
+        ("port", "x"),
+        ("ring", "10"),
+        ("ring", "meter"),
+        ("ring", "meter-2"),
+        ("ring", "meter-10"),
+    ]
