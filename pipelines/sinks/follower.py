@@ -149,8 +149,10 @@ class Follower:
     def run(self) -> None:
         """Follow until `stop`; closes the target on the way out."""
         try:
-            while not self._stopping.is_set():
+            while True:
                 self._wake.clear()
+                if self._stopping.is_set():  # asked after the clear: a `stop` from here on leaves `_wake` set
+                    break
                 try:
                     pause_s = 0.0 if self.step() else IDLE_S
                 except Unavailable as error:
