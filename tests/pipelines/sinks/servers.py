@@ -111,3 +111,28 @@ def _program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not on this machine: apt-get install --no-install-recommends {package}")
     return found
+
+
+@contextlib.contextmanager
+def influxd2(directory: Path, org: str, bucket: str, token: str) -> Iterator[Server]:
+    """InfluxDB 2.x, which no Debian package brings: `WAYSIDE_TEST_INFLUXD2` names its program."""
+    program = os.environ.get("WAYSIDE_TEST_INFLUXD2", "")
+    if not program:
+        pytest.skip(
+            "set WAYSIDE_TEST_INFLUXD2 to an influxd of version 2 (Go module github.com/influxdata/influxdb/v2)"
+        )
+    port = free_port()
+    command = [
+        program,
+        f"--http-bind-address=127.0.0.1:{port}",
+        f"--bolt-path={directory}/influxd.bolt",
+        f"--engine-path={directory}/engine",
+        "--reporting-disabled",
+        "--log-level=error",
+    ]
+    directory.mkdir(parents=True, exist_ok=True)
+    for server in _running(Server(command, f"http://127.0.0.1:{port}", "/health")):
+        setup = {"username": "city", "password": "city-password", "org": org, "bucket": bucket, "token": token}
+        answer = urllib3.request("POST", f"{server.url}/api/v2/setup", json=setup, retries=False)
+        assert answer.status == 201, answer.data
+        yield server

@@ -65,12 +65,13 @@ def follow(source: Blocks, where: InfluxSettings, directory: Path) -> dict[str, 
     return status
 
 
-def read_back(server: Server, database: str, measurement: str = "energy") -> dict[Any, dict[str, Any]]:
+def read_back(server: Server, database: str, measurement: str = "energy", token: str = "") -> dict[Any, dict[str, Any]]:
     """Every row of a measurement by InfluxQL, floats as their bits."""
     answer = urllib3.request(
         "GET",
         f"{server.url}/query",
         fields={"db": database, "epoch": "ns", "q": f'SELECT * FROM "{measurement}" GROUP BY *'},
+        headers={"Authorization": f"Token {token}"} if token else {},
         retries=False,
     )
     rows = {}
