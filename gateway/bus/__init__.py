@@ -1,1 +1,1 @@
-"""."""
+"""Buses: one owner and one call to a wire, with the fence against late answers."""

@@ -1,0 +1,1 @@
+"""Drivers: what one poll of a group yields, whatever the line does."""
