@@ -140,6 +140,11 @@ class Bus:
         """Whether the line is open, as far as is known."""
         return self._line.lost is None
 
+    @property
+    def quiet_until_s(self) -> float:
+        """Until when the line keeps quiet for a unit that may be late, on the clock's real time."""
+        return self._quiet_until_s
+
     def may_ask(self, request: Request) -> bool:
         """Whether no late answer can be taken for the answer to `request`."""
         return self._fence.may_ask(request)

@@ -127,7 +127,8 @@ class Poller:
     async def _poll(self, job: Job) -> Reading:
         began_s = self._clock.real_s()
         reading = await job.poll()
-        self._silences.polled(job.device, reading.outcome, began_s, self._clock.real_s())
+        free_s = max(self._clock.real_s(), self._bus.quiet_until_s)
+        self._silences.polled(job.device, reading.outcome, began_s, free_s)
         return reading
 
     async def _record_missed(self, job: Job, missed_ns: range, now_ns: int, passed_over: Outcome | None) -> None:

@@ -4,7 +4,8 @@ A device that failed to answer `AFTER` polls in a row is *silent*: its polls are
 probes. A probe is a poll like others, so that a device that returns is read in full by the very poll that finds it.
 Pauses between its probes grow, with jitter, from one period to sixty, and at most to a minute. (In periods, because a
 scaled event clock makes a minute of real time an hour of missing polls.) And as long as any other device of the bus
-answers, all silent ones together get a tenth of the bus's time, however many they are.
+answers, all silent ones together get a tenth of the bus's time, however many they are; one that the others, polled more
+often, have kept from its turn gets it in any case, which at worst doubles the share.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ class _Device:
     failures: int = 0
     last: Outcome = Outcome.OK
     again_s: float = 0.0
+    """When the next probe may be, if the share of all allows it."""
+    at_last_s: float = 0.0
+    """When it may be in any case: others took the share for a whole round."""
 
 
 @dataclass(slots=True)
@@ -52,12 +56,13 @@ class Silences:
     def passed_over(self, device: str, now_s: float) -> Outcome | None:
         """What to record of a poll now, instead of polling; None: poll."""
         state = self._devices[device]
-        if not self.is_silent(device) or now_s >= max(state.again_s, self._probes_again_s):
+        may_probe_s = min(state.at_last_s, max(state.again_s, self._probes_again_s))
+        if not self.is_silent(device) or now_s >= may_probe_s:
             return None
         return state.last
 
     def polled(self, device: str, outcome: Outcome, began_s: float, ended_s: float) -> None:
-        """Learn what a poll yielded and what it cost."""
+        """Learn what a poll yielded and what it cost; `ended_s` is when the line was free again."""
         state = self._devices[device]
         if outcome not in _SILENCE:
             if outcome != Outcome.BUS_DOWN:  # which says nothing about the device
@@ -67,6 +72,11 @@ class Silences:
         state.failures += 1
         state.last = outcome
         if self.is_silent(device):
-            state.again_s = ended_s + state.backoff.pause_s()
-            if not all(self.is_silent(other) for other in self._devices):
-                self._probes_again_s = ended_s + (ended_s - began_s) * (1 / SHARE - 1)
+            self._pause(state, ended_s - began_s, ended_s)
+
+    def _pause(self, state: _Device, cost_s: float, now_s: float) -> None:
+        state.again_s = state.at_last_s = now_s + state.backoff.pause_s()
+        n_silent = sum(self.is_silent(device) for device in self._devices)
+        if n_silent < len(self._devices):
+            self._probes_again_s = now_s + cost_s * (1 / SHARE - 1)
+            state.at_last_s += n_silent * cost_s / SHARE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -133,7 +134,7 @@ class Faults:
     def __init__(self, seed: int, timeout_s: float) -> None:
         self.draw, self.timeout_s = random.Random(seed), timeout_s
         self.epoch = 0
-        self.seen: dict[str, int] = {}
+        self.seen: Counter[str] = Counter()
         self.busy_until_s: dict[int, float] = {}
 
     def register(self, address: int) -> int:
@@ -143,7 +144,7 @@ class Faults:
         whole = asked.answer(self.register)
         kinds = ["good", "late", "split", "truncated", "damaged", "foreign", "echo", "twice", "mute", "refuse", "noise"]
         kind = self.draw.choices(kinds, [70, 6, 5, 2, 2, 3, 3, 3, 2, 2, 2])[0]
-        self.seen[kind] = self.seen.get(kind, 0) + 1
+        self.seen[kind] += 1
         sends: list[Send] = getattr(self, f"_{kind}")(asked, whole)
         now_s = asyncio.get_running_loop().time()
         wait_s = max(0.0, self.busy_until_s.get(asked.unit_id, 0.0) - now_s)
@@ -189,7 +190,7 @@ class Faults:
 
 async def run_faults(terminal: Terminal, polls: int, seed: int) -> tuple[int, Faults]:
     """Poll three units in turn; return how many polls were OK."""
-    timeout_s = 0.004
+    timeout_s = 0.003
     clock = RealClock()
     bus = serial_bus(SerialSettings(str(terminal.link), 1_000_000), clock, late_s=timeout_s)
     faults = Faults(seed, timeout_s)
@@ -208,17 +209,31 @@ async def run_faults(terminal: Terminal, polls: int, seed: int) -> tuple[int, Fa
     return n_ok, faults
 
 
-async def test_no_wrong_value_in_2000_polls(terminal: Terminal) -> None:
-    n_ok, faults = await run_faults(terminal, 2_000, seed=3)
+async def run_lines(folder: Path, lines: int, polls: int) -> tuple[int, Counter[str]]:
+    """Run several lines side by side, each with its own faults."""
+    terminals = [Terminal(folder / f"line{n}", good).plug() for n in range(lines)]
+    try:
+        runs = await asyncio.gather(*(run_faults(terminal, polls, seed) for seed, terminal in enumerate(terminals)))
+    finally:
+        for terminal in terminals:
+            terminal.unplug()
+    seen: Counter[str] = Counter()
+    for _, faults in runs:
+        seen.update(faults.seen)
+    return sum(n_ok for n_ok, _ in runs), seen
+
+
+async def test_no_wrong_value_in_2000_polls(tmp_path: Path) -> None:
+    n_ok, seen = await run_lines(tmp_path, lines=8, polls=250)
     assert n_ok > 500
-    assert len(faults.seen) == 11
-    assert faults.seen["late"] > 100
+    assert len(seen) == 11
+    assert seen["late"] > 100
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(600)
-async def test_no_wrong_value_in_10000_polls(terminal: Terminal) -> None:
-    n_ok, _ = await run_faults(terminal, 10_000, seed=11)
+async def test_no_wrong_value_in_10000_polls(tmp_path: Path) -> None:
+    n_ok, _ = await run_lines(tmp_path, lines=8, polls=1_250)
     assert n_ok > 2_500
 
 
