@@ -91,7 +91,7 @@ class ModbusGroup:
             try:
                 if free is None:
                     detours += 1
-                    await self._detour(self._requests[left[0]], last=detours == MOST_DETOURS)
+                    await self._detour(self._requests[left[0]], last=detours >= MOST_DETOURS)
                 else:
                     answers[free] = await self._ask(self._requests[free])
             except Fenced:  # something came in while the line fell silent

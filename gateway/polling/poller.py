@@ -91,11 +91,17 @@ class Poller:
         self._bus, self._recorder, self._clock, self._offset = bus, recorder, clock, offset
         self._silences = silences or Silences()
         self._entries = [_Entry(job, Timetable(job.period_ns, job.from_ns, self._offset_ns())) for job in jobs]
-        for device in {job.device: None for job in jobs}:
+        self._devices = tuple(dict.fromkeys(job.device for job in jobs))
+        for device in self._devices:
             period_ns = min(job.period_ns for job in jobs if job.device == device)
             self._silences.add(device, period_ns / clock.scale / 1e9)
         self._services = 0
         self.counters = PollCounters()
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Devices that are only probed now."""
+        return tuple(device for device in self._devices if self._silences.is_silent(device))
 
     async def run(self) -> None:
         """Poll until cancelled; then let go of the line."""

@@ -180,8 +180,10 @@ async def test_silent_device_is_recorded_in_every_slot_and_polled_in_few() -> No
         return await taking(clock, 0.5, Outcome.TIMEOUT)()
 
     made = [Job(1, 0, S, "dead", mute), Job(2, 0, S, "alive", taking(clock, 0.1))]
-    async with running(Poller(open_bus(clock), made, kept, clock, lambda: None)):
+    poller = Poller(open_bus(clock), made, kept, clock, lambda: None)
+    async with running(poller):
         await clock.advance(600.9)
+    assert poller.silent == ("dead",)
     assert len(kept.of(1)) == 601
     assert {polled.outcome for polled in kept.of(1)} == {Outcome.TIMEOUT}
     assert asked < 30
