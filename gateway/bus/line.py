@@ -31,6 +31,8 @@ BABBLE_S = 0.5
 """Longest wait for a line to fall silent; a unit that never stops sending does not stop the others' polls."""
 NO_TARGET = 11
 """Exception code of a gateway whose serial side stayed silent: a time-out, and the answer may come yet."""
+RECONNECT_AFTER = 3
+"""Time-outs in a row, without a byte between, after which a stream is opened anew: the peer may have lost its end."""
 REST_S = 0.05
 """Silence after which a line that yielded enough bytes yields no better answer; USB adapters pause for 16 ms."""
 
@@ -127,7 +129,10 @@ class Bus:
         self._backoff = Backoff(REOPEN_LEAST_S, REOPEN_MOST_S)
         self._open_again_s = self._quiet_until_s = 0.0
         self._last: Request | None = None
+        self._timeouts_in_a_row = 0
         self._owned = self._was_open = False
+        self.is_down = False
+        """Whether the line was last lost, or could not be opened."""
         self.counters = Counters()
 
     @property
@@ -196,9 +201,10 @@ class Bus:
         try:
             await self._line.open()
         except OSError as error:
+            self.is_down = True
             self._open_again_s = self._clock.real_s() + self._backoff.pause_s()
             raise BusDown(self.name, str(error)) from error
-        self._was_open = True
+        self._was_open, self.is_down = True, False
         self.counters.opened += 1
 
     def _drop(self) -> None:
@@ -210,6 +216,7 @@ class Bus:
         if (why := self._line.lost) is None:
             return
         self._drop()
+        self.is_down = True
         self._open_again_s = self._clock.real_s() + self._backoff.pause_s()
         raise BusDown(self.name, why)
 
@@ -244,6 +251,7 @@ class Bus:
 
     def _put_aside(self, frame: Frame) -> None:
         """Count a frame that answers nothing, and expect its like again."""
+        self._timeouts_in_a_row = 0
         if self._fence.fits(frame) or not self._framing.is_answer(frame):
             self.counters.late += 1
         else:
@@ -268,6 +276,7 @@ class Bus:
         finally:
             self.counters.echoed = self._framing.echoed
         self._backoff.reset()
+        self._timeouts_in_a_row = 0
         return self._judge(request, frame, max(0.0, self._clock.real_s() - sent_s - wire_s))
 
     def _judge(self, request: Request, frame: Frame, turnaround_s: float) -> Answer:
@@ -330,6 +339,10 @@ class Bus:
         if self._line.received:
             self.counters.damaged += 1
             return BadFrame(f"{self.name}: {len(self._line.received)} bytes, and no answer to {request}")
+        self._timeouts_in_a_row += 1
+        if self._timeouts_in_a_row >= RECONNECT_AFTER and not self._line.silence_s:
+            self._timeouts_in_a_row = 0
+            self._drop()
         return self._timed_out(request, "no answer")
 
     def _timed_out(self, request: Request, why: str) -> NoAnswer:

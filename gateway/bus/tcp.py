@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 1.0
 KEEPALIVE_S = 20
 """A peer that vanished without a word is noticed after two to three of these, even where polls are rare."""
+UNACKNOWLEDGED_MS = 10_000
+"""What the peer's kernel does not take within this ends the connection; by itself Linux tries for 15 minutes."""
 
 
 class TcpLine(DescriptorLine):
@@ -57,6 +59,7 @@ class TcpLine(DescriptorLine):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
             await asyncio.get_running_loop().sock_connect(connection, address)
         except BaseException:  # a stop too: the descriptor goes with its attempt
             connection.close()

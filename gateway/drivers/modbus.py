@@ -74,6 +74,7 @@ class ModbusGroup:
         except RemoteError:
             return self._failed(Outcome.EXCEPTION)
         except (BadFrame, Fenced):
+            self._patience.timed_out()  # an answer that had not wholly come looks like a damaged one
             return self._failed(Outcome.BAD_FRAME)
         taken_ns = self._clock.mono_ns()
         values, quality = self._plan.decode(answers)

@@ -139,7 +139,7 @@ class Poller:
 
     async def _record_missed(self, job: Job, missed_ns: range, now_ns: int, passed_over: Outcome | None) -> None:
         """Record slots that nobody had time for; where there was nothing to have time for, say that instead."""
-        outcome = passed_over or (Outcome.STRETCHED if self._bus.is_open else Outcome.BUS_DOWN)
+        outcome = passed_over or (Outcome.BUS_DOWN if self._bus.is_down else Outcome.STRETCHED)
         for n, due_ns in enumerate(missed_ns, 1):
             self._recorder.poll(job.schedule, due_ns, now_ns, outcome, None, None)
             if n % _BREATH == 0:

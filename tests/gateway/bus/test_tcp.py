@@ -193,6 +193,23 @@ async def test_closed_while_waiting() -> None:
                 await ask(bus, TEN, 60.0)
 
 
+async def test_peer_that_lost_its_end_is_connected_anew() -> None:
+    first: list[asyncio.StreamWriter] = []
+
+    def deaf_on_the_first_connection(raw: bytes, writer: asyncio.StreamWriter) -> None:
+        if not first:
+            first.append(writer)
+        if writer is not first[0]:
+            writer.write(answer(raw))
+
+    async with server_that(deaf_on_the_first_connection) as port, bus_to(port) as bus:
+        for _ in range(3):
+            with pytest.raises(NoAnswer):
+                await ask(bus, bus.other(TEN), 0.02)
+        assert await ask(bus, TEN, 2.0) == expected(TEN)
+        assert bus.counters.opened == 2
+
+
 async def test_nobody_there_is_said_at_once_and_attempts_have_pauses() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from edge.model.point import Value
 from edge.model.record import Outcome
 from edge.runtime.clock import Clock, ManualClock, RealClock
-from gateway.bus.line import Bus
+from gateway.bus.line import Bus, BusDown
+from gateway.bus.request import Request
 from gateway.bus.serial import SerialSettings, serial_bus
 from gateway.bus.tcp import tcp_bus
 from gateway.drivers.modbus import ModbusGroup
@@ -78,18 +80,8 @@ def taking(clock: Clock, seconds: float, outcome: Outcome = Outcome.OK) -> Poll:
     return poll
 
 
-def closed_bus(clock: Clock) -> Bus:
+def unused_bus(clock: Clock) -> Bus:
     return tcp_bus("127.0.0.1", 1, clock)
-
-
-class OpenBus(Bus):
-    """A bus whose line counts as open: what is missed on it was missed for want of time."""
-
-    is_open = True
-
-
-def open_bus(clock: Clock) -> Bus:
-    return OpenBus(closed_bus(clock)._line, closed_bus(clock)._framing, clock)
 
 
 @asynccontextmanager
@@ -107,7 +99,7 @@ async def test_due_on_the_multiples_of_the_wall_clock() -> None:
     clock, kept = ManualClock(wall_ns=1_790_000_000 * S + 300_000_000, mono_ns=77 * S), Kept()
     offset_ns = clock.wall_ns() - clock.mono_ns()
     job = Job(1, clock.mono_ns(), 10 * S, "a", taking(clock, 0.123))
-    async with running(Poller(open_bus(clock), [job], kept, clock, lambda: offset_ns)):
+    async with running(Poller(unused_bus(clock), [job], kept, clock, lambda: offset_ns)):
         await clock.advance(100)
     assert [(polled.due_ns + offset_ns) % (10 * S) for polled in kept.polls] == [0] * 10
     assert {polled.taken_ns - polled.due_ns for polled in kept.polls} == {123_000_000}
@@ -118,7 +110,7 @@ async def test_anchor_that_comes_later_moves_the_phase_once() -> None:
     offset_ns = clock.wall_ns() - clock.mono_ns()
     offset: list[int | None] = [None]
     job = Job(1, 0, S, "a", taking(clock, 0))
-    async with running(Poller(open_bus(clock), [job], kept, clock, lambda: offset[0])):
+    async with running(Poller(unused_bus(clock), [job], kept, clock, lambda: offset[0])):
         await clock.advance(5.5)
         offset[0] = offset_ns
         await clock.advance(5)
@@ -137,7 +129,7 @@ async def test_expected_slots_are_recorded_slots(wanted: list[tuple[int, float]]
     made = [
         Job(n, from_ns, period_s * S, f"d{n}", taking(clock, took_s)) for n, (period_s, took_s) in enumerate(wanted)
     ]
-    async with running(Poller(open_bus(clock), made, kept, clock, lambda: offset_ns)):
+    async with running(Poller(unused_bus(clock), made, kept, clock, lambda: offset_ns)):
         await clock.advance(120)
     for job in made:
         due = [polled.due_ns for polled in kept.of(job.schedule)]
@@ -151,7 +143,7 @@ async def test_overrun_is_recorded_and_shared_fairly() -> None:
     """Ten groups want a bus that has time for five."""
     clock, kept = ManualClock(), Kept()
     made = [Job(n, 0, S, f"d{n}", taking(clock, 0.2)) for n in range(10)]
-    async with running(Poller(open_bus(clock), made, kept, clock, lambda: None)):
+    async with running(Poller(unused_bus(clock), made, kept, clock, lambda: None)):
         await clock.advance(101)
     ok = Counter(polled.schedule for polled in kept.polls if polled.outcome == Outcome.OK)
     assert sum(ok.values()) == pytest.approx(505, abs=3)
@@ -163,7 +155,7 @@ async def test_overrun_is_recorded_and_shared_fairly() -> None:
 async def test_slow_group_and_fast_group_both_live() -> None:
     clock, kept = ManualClock(), Kept()
     made = [Job(1, 0, S, "fast", taking(clock, 0.9)), Job(2, 0, 60 * S, "slow", taking(clock, 3))]
-    async with running(Poller(open_bus(clock), made, kept, clock, lambda: None)):
+    async with running(Poller(unused_bus(clock), made, kept, clock, lambda: None)):
         await clock.advance(600)
     assert [polled.outcome for polled in kept.of(2)] == [Outcome.OK] * len(kept.of(2))
     assert len(kept.of(2)) >= 10
@@ -180,7 +172,7 @@ async def test_silent_device_is_recorded_in_every_slot_and_polled_in_few() -> No
         return await taking(clock, 0.5, Outcome.TIMEOUT)()
 
     made = [Job(1, 0, S, "dead", mute), Job(2, 0, S, "alive", taking(clock, 0.1))]
-    poller = Poller(open_bus(clock), made, kept, clock, lambda: None)
+    poller = Poller(unused_bus(clock), made, kept, clock, lambda: None)
     async with running(poller):
         await clock.advance(600.9)
     assert poller.silent == ("dead",)
@@ -192,8 +184,13 @@ async def test_silent_device_is_recorded_in_every_slot_and_polled_in_few() -> No
 
 async def test_what_is_missed_on_a_line_that_is_down_is_not_stretched() -> None:
     clock, kept = ManualClock(), Kept()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        bus = tcp_bus("127.0.0.1", taken.getsockname()[1], clock)
+        with pytest.raises(BusDown):
+            await bus.transact(Request(1, 3, 0, 1), 1.0)
     job = Job(1, 0, S, "a", taking(clock, 2.5, Outcome.BUS_DOWN))
-    async with running(Poller(closed_bus(clock), [job], kept, clock, lambda: None)):
+    async with running(Poller(bus, [job], kept, clock, lambda: None)):
         await clock.advance(20)
     assert {polled.outcome for polled in kept.polls} == {Outcome.BUS_DOWN}
     assert len(kept.polls) >= 18
@@ -201,7 +198,7 @@ async def test_what_is_missed_on_a_line_that_is_down_is_not_stretched() -> None:
 
 async def test_started_again_it_goes_on_where_it_was() -> None:
     clock, kept = ManualClock(), Kept()
-    poller = Poller(open_bus(clock), [Job(1, 0, S, "a", taking(clock, 0))], kept, clock, lambda: None)
+    poller = Poller(unused_bus(clock), [Job(1, 0, S, "a", taking(clock, 0))], kept, clock, lambda: None)
     async with running(poller):
         await clock.advance(5.5)
     await clock.advance(3)
