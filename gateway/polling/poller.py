@@ -60,7 +60,6 @@ class Job:
 class _Entry:
     job: Job
     timetable: Timetable
-    served: int = 0
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ class PollCounters:
 
 
 class Poller:
-    """Owns one bus. Earliest due first; among equals, who has waited longest since it was last served.
+    """Owns one bus. Earliest due first: fair, because who was passed over is due since longer than who was served.
 
     Its slots outlive its task: a `run` that fell and is started again records what was missed between.
     """
@@ -95,7 +94,6 @@ class Poller:
         for device in self._devices:
             period_ns = min(job.period_ns for job in jobs if job.device == device)
             self._silences.add(device, period_ns / clock.scale / 1e9)
-        self._services = 0
         self.counters = PollCounters()
 
     @property
@@ -107,15 +105,14 @@ class Poller:
         """Poll until cancelled; then let go of the line."""
         try:
             while self._entries:
-                entry = min(self._entries, key=lambda e: (e.timetable.due_ns, e.served))
+                entry = min(self._entries, key=lambda e: e.timetable.due_ns)
                 await self._clock.sleep_until(entry.timetable.due_ns)
                 await self._serve(entry)
+                await asyncio.sleep(0)  # what is overdue and passed over waits for nothing: let others run
         finally:
             self._bus.close()
 
     async def _serve(self, entry: _Entry) -> None:
-        self._services += 1
-        entry.served = self._services
         job = entry.job
         now_ns = self._clock.mono_ns()
         taken = entry.timetable.take(now_ns, self._offset_ns())

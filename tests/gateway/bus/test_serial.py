@@ -136,6 +136,15 @@ async def test_exception_that_may_be_an_owed_request_s_is_waited_out(bus: Bus, t
     assert await ask(bus, TEN, 1.0) == expected(TEN)
 
 
+async def test_late_exception_is_not_the_current_request_s(bus: Bus, terminal: Terminal) -> None:
+    terminal.behaviour = lambda asked: [(0.15, asked.refuse(2)), (0.16, Asked(1, 4, 200, 4, b"").answer(echo_address))]
+    with pytest.raises(NoAnswer):
+        await ask(bus, TEN, 0.05)
+    terminal.behaviour = lambda _: []
+    assert await ask(bus, FOUR, 2.0) == expected(FOUR)
+    assert bus.counters.exceptions == 0
+
+
 async def test_gateway_without_a_target_is_silence(bus: Bus, terminal: Terminal) -> None:
     terminal.behaviour = lambda asked: [(0, asked.refuse(11))]
     with pytest.raises(NoAnswer):
