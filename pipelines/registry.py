@@ -16,7 +16,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from edge.errors import ConfigurationError, Mistake
-from edge.runtime.settings import Settings, load, nearest
+from edge.runtime.settings import load
+from edge.settings import Settings, nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 """What becomes a tag and part of an MQTT topic: no spaces, slashes, colons or wildcards."""

@@ -128,7 +128,7 @@ def _told(as_json: bool, code: int, message: str, error: WaysideError | None = N
 
 
 def _unknown(word: str) -> str:
-    from edge.runtime.settings import nearest  # noqa: PLC0415 -- pydantic is slow to import, and rarely needed here
+    from edge.settings import nearest  # noqa: PLC0415 -- pydantic is slow to import, and rarely needed here
 
     near = nearest(word, NOUNS)
     hint = f" Did you mean `wayside {near}`?" if near else f" The commands are: {', '.join(NOUNS)}."

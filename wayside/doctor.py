@@ -89,7 +89,7 @@ def _serial_ports() -> Iterator[Finding]:
 
 def _named(config: Path) -> list[tuple[str, str]]:
     """The peers that a configuration file names; the file is checked by `check`, not here."""
-    from edge.runtime.settings import tree_of  # noqa: PLC0415 -- imported late
+    from edge.settings import tree_of  # noqa: PLC0415 -- imported late
 
     try:
         text = config.read_text(encoding="utf-8")

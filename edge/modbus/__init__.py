@@ -1,1 +1,1 @@
-"""."""
+"""Modbus data: registers become values of points, and back."""

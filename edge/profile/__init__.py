@@ -1,1 +1,1 @@
-"""."""
+"""Profiles: a device is data."""

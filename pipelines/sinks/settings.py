@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edge.errors import ConfigurationError, Mistake
-from edge.runtime.settings import Settings
+from edge.settings import Settings
 
 
 class InfluxSettings(Settings):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edge.runtime.settings import parse
+from edge.settings import parse
 from pipelines.registry import Registry
 from pipelines.sinks.settings import InfluxSettings
 from tests.wayside.test_cli import ALL

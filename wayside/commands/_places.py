@@ -22,7 +22,7 @@ def state_dir(config: Path, table: str) -> Path:
     Raises:
         ConfigurationError: the file can't be read, or has no such key.
     """
-    from edge.runtime.settings import tree_of  # noqa: PLC0415 -- imported late
+    from edge.settings import tree_of  # noqa: PLC0415 -- imported late
 
     try:
         text = config.read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ def _tags(pairs: Iterable[str]) -> dict[str, str]:
 def _check_known(measurement: str, stored: list[str]) -> None:
     """A measurement without rows is an empty answer if it is one of ours, else a slip of the pen."""
     from edge.model.point import Domain  # noqa: PLC0415 -- imported late
-    from edge.runtime.settings import nearest  # noqa: PLC0415 -- same
+    from edge.settings import nearest  # noqa: PLC0415 -- same
 
     known = sorted({*stored, *(domain.value for domain in Domain), "ledger"})
     if measurement in known:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from edge.errors import ConfigurationError, ExitCode, Mistake
-from edge.runtime.settings import WHOLE_FILE, Settings, load, parse
+from edge.runtime.settings import load
+from edge.settings import WHOLE_FILE, Settings, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
