@@ -1,1 +1,1 @@
-"""."""
+"""The process on the Pi: buses, drivers, polling, recording, uplink."""
