@@ -1,0 +1,207 @@
+"""A TCP or TLS connection to a broker, on the asyncio loop: opened in a thread, written once a turn, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.errors import PeerUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REACH_S = 5.0
+"""Longest time for connecting, and for the handshake of TLS."""
+_CHUNK_BYTES = 64 * 1024
+
+
+class Version(enum.StrEnum):
+    """Which MQTT to speak."""
+
+    AUTO = "auto"
+    """5 where offered, else 3.1.1."""
+    V5 = "5"
+    V311 = "3.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom to trust, and who we are. None = the system's authorities; no certificate of ours."""
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Make the context anew, so that renewed files are taken.
+
+        Raises:
+            OSError: a file can't be read, or is none.
+        """
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.certificate_file is not None:
+            context.load_cert_chain(self.certificate_file, self.key_file)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker is."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+    username: str | None = None
+    password: str | None = None
+    version: Version = Version.AUTO
+
+    def __str__(self) -> str:
+        """Name it without its secrets."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+class BrokerGone(PeerUnreachable):
+    """There is no connection now."""
+
+
+class Wire:
+    """What paho takes for its socket: collects what paho sends, so that a burst is one write."""
+
+    def __init__(self, sock: socket.socket, limit_bytes: int) -> None:
+        """Take over a connected `sock`."""
+        self._sock, self._limit_bytes = sock, limit_bytes
+        self._loop = asyncio.get_running_loop()
+        self._out = bytearray()
+        self._flush_soon = self._waits_to_write = False
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.failed: Callable[[str], None] = lambda _reason: None
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """What was sent and the system has not taken yet."""
+        return len(self._out)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether so much may be sent now; anything may if nothing is unwritten."""
+        return not self._out or len(self._out) + size_bytes <= self._limit_bytes
+
+    async def room(self, size_bytes: int) -> None:
+        """Wait until so much may be sent, or the socket is closed."""
+        while self._sock.fileno() >= 0 and not self.has_room(size_bytes):
+            waiting = size_bytes, self._loop.create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting[1]
+            finally:
+                self._waiting.remove(waiting)
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's."""
+        return self._sock.recv(size)
+
+    def pending(self) -> int:
+        """Bytes that TLS has decrypted and nobody has read: no selector will tell of them."""
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+
+    def send(self, data: bytes | bytearray) -> int:
+        """Take all of `data`; it leaves at the end of this turn of the loop."""
+        self._out += data
+        if not self._flush_soon and not self._waits_to_write:
+            self._flush_soon = True
+            self._loop.call_soon(self._flush)
+        return len(data)
+
+    def fileno(self) -> int:
+        """As a socket's."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """As a socket's."""
+        self._sock.setblocking(flag)
+
+    def close(self) -> None:
+        """Write what goes at once, and let go."""
+        if self._sock.fileno() < 0:
+            return
+        self._flush()
+        self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        self._out.clear()
+        self._tell_waiting()
+
+    def _flush(self) -> None:
+        self._flush_soon = False
+        if self._sock.fileno() < 0:
+            return
+        try:
+            while self._out:
+                del self._out[: self._sock.send(bytes(self._out[:_CHUNK_BYTES]))]
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass  # the rest goes when the selector says so
+        except OSError as error:
+            self._out.clear()
+            self.failed(str(error))
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._sock.fileno() >= 0 and bool(self._out) != self._waits_to_write:
+            self._waits_to_write = bool(self._out)
+            if self._out:
+                self._loop.add_writer(self._sock, self._flush)
+            else:
+                self._loop.remove_writer(self._sock)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        for size_bytes, waiting in self._waiting:
+            if not waiting.done() and self.has_room(size_bytes):
+                waiting.set_result(None)
+
+
+async def dial(address: Address) -> socket.socket:
+    """Connect in a daemon thread: resolving a name can't be broken off, and must not hold up the process's end."""
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[socket.socket] = loop.create_future()
+
+    def hand_over(sock: socket.socket | None, failure: str) -> None:
+        if failure:
+            if not opened.done():
+                opened.set_exception(BrokerGone(str(address), failure))
+        elif sock is not None:
+            sock.close() if opened.done() else opened.set_result(sock)
+
+    def work() -> None:
+        sock, failure = None, ""
+        try:
+            sock = _open(address)
+        except OSError as error:
+            failure = error.strerror or str(error) or "no answer"
+        except UnicodeError:
+            failure = "no possible name of a host"
+        try:
+            loop.call_soon_threadsafe(hand_over, sock, failure)
+        except RuntimeError:  # the loop has closed meanwhile
+            if sock is not None:
+                sock.close()
+
+    threading.Thread(target=work, name="edge.runtime.mqtt.dial", daemon=True).start()
+    return await opened
+
+
+def _open(address: Address) -> socket.socket:
+    sock = socket.create_connection((address.host, address.port), REACH_S)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.tls is not None:
+            sock = address.tls.context().wrap_socket(sock, server_hostname=address.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
