@@ -26,7 +26,7 @@ def judge(step: int, dt_ns: int, modulus: int, max_rate: float, resolution: int)
     bound = max_rate * (float(dt_ns) / 1e9) + float(resolution)
     if step < 0 and modulus > 0:
         turned = step + modulus
-        if max_rate == 0.0 or float(turned) <= bound:
+        if turned >= 0 and (max_rate == 0.0 or float(turned) <= bound):
             return turned, ROLLOVER
     if step < 0 or (max_rate > 0.0 and float(step) > bound):
         return step, DISCONTINUITY

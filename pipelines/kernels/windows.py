@@ -190,7 +190,8 @@ def _complete(a: Arrays, g: int, place: int, opened: int, close: int) -> None:
             following, interval = a.last_i[s, LINE], a.spec[s, INTERVAL]
             if interval > 0 and following < close:
                 missed = -((following - close) // interval)
-                a.cells_i[cell, MISSED] += missed
+                if a.spec[s, ACTIVE] != 0:
+                    a.cells_i[cell, MISSED] += missed
                 a.last_i[s, LINE] = following + missed * interval
 
 
