@@ -242,13 +242,16 @@ def _samples(
     opened = 0
     close = 0
     place = 0
+    top = a.groups[g, TOP]
+    hold = a.groups[g, HOLD]
+    spec, last_i, last_f, cells_i, cells_f = a.spec, a.last_i, a.last_f, a.cells_i, a.cells_f
     for k in range(first, last):
         s = series[k]
         t = t_ns[k]
         if s < 0 or t < from_ns or t > latest_ns or not has_value[k] or (quality[k] & 3) == 2:
             continue
-        kind = a.spec[s, KIND]
-        whole = a.spec[s, INTEGER] != 0
+        kind = spec[s, KIND]
+        whole = spec[s, INTEGER] != 0
         v = float(integer[k]) if whole else value[k]
         if kind == OTHER or not (whole or math.isfinite(v)):
             continue
@@ -259,24 +262,60 @@ def _samples(
             opened = window_start(a.groups, a.pieces, g, t)
             close = opened + window_length(a.groups, a.pieces, g, t)
             place = window_number(a.groups, a.pieces, g, t) % a.groups[g, RING]
+        top = max(top, t)
+        cell = spec[s, CELL] + place
+        before = last_i[s, T]
         if kind == GAUGE:
-            if a.last_i[s, SEEN] != 0:
-                start = a.last_i[s, T]
-                end = min(t, a.last_i[s, LINE])
-                if start >= opened and end <= close:
-                    gauge.hold(a.cells_i, a.cells_f, a.spec[s, CELL] + place, start, end, a.last_f[s, VALUE])
+            if last_i[s, SEEN] != 0:
+                end = min(t, last_i[s, LINE])
+                if before >= opened and end <= close:
+                    gauge.hold(cells_i, cells_f, cell, before, end, last_f[s, VALUE])
                 else:
-                    _hold(a, g, s, start, end)
-            a.last_i[s, SEEN] = 1
-            a.last_i[s, T] = t
-            a.last_f[s, VALUE] = v
-            a.last_i[s, LINE] = t + a.groups[g, HOLD]
-            gauge.add(a.cells_i, a.cells_f, a.spec[s, CELL] + place, v)
+                    _hold(a, g, s, before, end)
+            gauge.add(cells_i, cells_f, cell, v)
+            last_i[s, LINE] = t + hold
+            last_f[s, VALUE] = v
         elif kind == COUNTER:
-            _counter(a, g, s, t, integer[k], a.spec[s, CELL] + place, opened)
+            if last_i[s, SEEN] != 0:
+                dt = t - before
+                if dt <= 0:
+                    continue
+                step, verdict = counter.judge(
+                    integer[k] - last_i[s, VALUE], dt, spec[s, MODULUS], a.rates[s], spec[s, RESOLUTION]
+                )
+                if verdict == counter.ROLLOVER:
+                    cells_i[cell, ROLLOVERS] += 1
+                if verdict == counter.DISCONTINUITY:
+                    cells_i[cell, BREAKS] += 1
+                    cells_i[cell, BROKEN] += step
+                elif before >= opened:
+                    counter.increase(cells_i, cell, step)
+                elif dt > hold or before < a.groups[g, CLOSED]:
+                    # The window of `before` may be closed though dt is short: a second record in a slot, say.
+                    cells_i[cell, BRIDGED] += step
+                else:
+                    _spread(a, g, s, before, t, step)
+            counter.sample(cells_i, cell, integer[k])
+            last_i[s, VALUE] = integer[k]
         else:
-            _delta(a, g, s, kind, t, v, integer[k], a.spec[s, CELL] + place)
-        a.groups[g, TOP] = max(a.groups[g, TOP], t)
+            if last_i[s, SEEN] != 0:
+                if t <= before:
+                    continue
+                if last_i[s, LINE] + spec[s, INTERVAL] // 2 <= t:
+                    _miss(a, g, s, t)
+            if kind == DELTA_INT:
+                delta.add_int(cells_i, cell, integer[k])
+            elif kind == DELTA_FLOAT:
+                delta.add_float(cells_i, cells_f, cell, v)
+            else:
+                w = spec[s, WEIGHT]
+                if w >= 0 and last_i[w, SEEN] != 0 and last_i[w, T] == t and last_f[w, VALUE] != 0.0:
+                    delta.add_weighted(cells_i, cells_f, cell, v, last_f[w, VALUE])
+            last_i[s, LINE] = t + spec[s, INTERVAL]
+            last_f[s, VALUE] = v
+        last_i[s, SEEN] = 1
+        last_i[s, T] = t
+    a.groups[g, TOP] = top
     return far
 
 
@@ -291,35 +330,6 @@ def _hold(a: Arrays, g: int, s: int, start: int, end: int) -> None:
         gauge.hold(a.cells_i, a.cells_f, cell, max(start, opened), min(end, close), a.last_f[s, VALUE])
         opened = close
         number += 1
-
-
-@jit
-def _counter(a: Arrays, g: int, s: int, t: int, register: int, cell: int, opened: int) -> None:
-    """Take a counter's sample; `cell` and `opened` are of its window."""
-    if a.last_i[s, SEEN] != 0:
-        before = a.last_i[s, T]
-        dt = t - before
-        if dt <= 0:
-            return
-        step, verdict = counter.judge(
-            register - a.last_i[s, VALUE], dt, a.spec[s, MODULUS], a.rates[s], a.spec[s, RESOLUTION]
-        )
-        if verdict == counter.ROLLOVER:
-            a.cells_i[cell, ROLLOVERS] += 1
-        if verdict == counter.DISCONTINUITY:
-            a.cells_i[cell, BREAKS] += 1
-            a.cells_i[cell, BROKEN] += step
-        elif before >= opened:
-            counter.increase(a.cells_i, cell, step)
-        elif dt > a.groups[g, HOLD] or before < a.groups[g, CLOSED]:
-            # The window of `before` may be closed though dt is short, where a second record fell into one slot.
-            a.cells_i[cell, BRIDGED] += step
-        else:
-            _spread(a, g, s, before, t, step)
-    a.last_i[s, SEEN] = 1
-    a.last_i[s, T] = t
-    a.last_i[s, VALUE] = register
-    counter.sample(a.cells_i, cell, register)
 
 
 @jit
@@ -338,26 +348,10 @@ def _spread(a: Arrays, g: int, s: int, before: int, t: int, step: int) -> None:
 
 
 @jit
-def _delta(a: Arrays, g: int, s: int, kind: int, t: int, v: float, whole: int, cell: int) -> None:
-    """Take an interval's value; `cell` is of its window."""
+def _miss(a: Arrays, g: int, s: int, t: int) -> None:
+    """Count a delta's intervals that were skipped before one that starts at `t`, each in its window."""
     interval = a.spec[s, INTERVAL]
-    if a.last_i[s, SEEN] != 0:
-        if t <= a.last_i[s, T]:
-            return
-        following = a.last_i[s, LINE]
-        while interval > 0 and following + interval // 2 <= t:
-            number = window_number(a.groups, a.pieces, g, following)
-            a.cells_i[a.spec[s, CELL] + number % a.groups[g, RING], MISSED] += 1
-            following += interval
-    a.last_i[s, SEEN] = 1
-    a.last_i[s, T] = t
-    a.last_f[s, VALUE] = v
-    a.last_i[s, LINE] = t + interval
-    if kind == DELTA_INT:
-        delta.add_int(a.cells_i, cell, whole)
-    elif kind == DELTA_FLOAT:
-        delta.add_float(a.cells_i, a.cells_f, cell, v)
-    else:
-        w = a.spec[s, WEIGHT]
-        if w >= 0 and a.last_i[w, SEEN] != 0 and a.last_i[w, T] == t and a.last_f[w, VALUE] != 0.0:
-            delta.add_weighted(a.cells_i, a.cells_f, cell, v, a.last_f[w, VALUE])
+    while interval > 0 and a.last_i[s, LINE] + interval // 2 <= t:
+        number = window_number(a.groups, a.pieces, g, a.last_i[s, LINE])
+        a.cells_i[a.spec[s, CELL] + number % a.groups[g, RING], MISSED] += 1
+        a.last_i[s, LINE] += interval
