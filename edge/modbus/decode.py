@@ -66,11 +66,16 @@ class Plan:
         Raises:
             ValueError: a value is longer than one read may be.
         """
-        self._sources = tuple(sources)
-        self.requests = blocks(self._sources, limits)
-        steps = [self._step(source) for source in self._sources]
+        self.sources = tuple(sources)
+        self.requests = blocks(self.sources, limits)
+        steps = [self._step(source) for source in self.sources]
         self._steps = [(step.convert, step.unpack, step.buffer, step.at) for step in steps]
         self._swapped = any(step.buffer >= len(self.requests) for step in steps)
+
+    @property
+    def registers(self) -> list[tuple[int, int]]:
+        """(function, address) of all that its points use, holes left out."""
+        return [(source.function, at) for source in self.sources for at in range(source.address, source.end)]
 
     def decode(self, answers: Sequence[bytes]) -> tuple[list[Value], list[int]]:
         """Turn the data of the answers, in the order of `requests`, into a value and a `Quality` for each point."""
@@ -85,7 +90,7 @@ class Plan:
             ValueError: a register has no number for its value.
         """
         registers: dict[tuple[int, int], int] = {}
-        for source, value in zip(self._sources, values, strict=True):
+        for source, value in zip(self.sources, values, strict=True):
             words = source.codec.pack(raw_of(source, value))
             registers.update(((source.function, source.address + n), word) for n, word in enumerate(words))
         return registers

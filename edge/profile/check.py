@@ -34,6 +34,8 @@ def mistakes(profile: ProfileTable, file: str) -> Found:
     """Find what is wrong in a profile whose keys and types are right."""
     groups: set[str] = set()
     points: set[str] = set()
+    if not profile.group:
+        yield Mistake(file, "group", None, "at least one group")
     for number, group in enumerate(profile.group):
         place = _Place(file, f"group[{number}]")
         if group.name in groups:
@@ -47,6 +49,8 @@ def mistakes(profile: ProfileTable, file: str) -> Found:
 def _group(place: _Place, group: GroupTable) -> Found:
     if round(group.period_s * 1000) != group.period_s * 1000:
         yield place.mistake("period_s", group.period_s, "whole milliseconds")
+    if not group.point:
+        yield place.mistake("point", None, "at least one point")
     deltas = any(table.kind == "delta" for table in group.point)
     if not deltas:
         if group.interval_start or group.interval_s:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edge.errors import ConfigurationError
+from edge.errors import ConfigurationError, Mistake
 from edge.modbus.decode import Limits, Plan
 from edge.model.point import Domain, Group, Point
 from edge.profile import expand
@@ -59,6 +59,10 @@ class Profile:
         """Names of its groups."""
         return tuple(self._groups)
 
+    def points(self, name: str) -> tuple[Point, ...]:
+        """Give the points of a group, in the order of its plan's values."""
+        return self._groups[name].points
+
     def group(self, name: str, *, site: str, device: str, period_ns: int | None = None) -> Group:
         """Declare a group of one device.
 
@@ -86,11 +90,23 @@ def parse(text: str, file: str) -> Profile:
     found = list(mistakes(table, file))
     if found:
         raise ConfigurationError(found)
+    groups = [_compile(group, table) for group in table.group]
+    torn = [mistake for number, group in enumerate(groups) for mistake in _torn(group, file, f"group[{number}]")]
+    if torn:
+        raise ConfigurationError(torn)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Profile(table, f"{table.name}@{digest}", {group.name: _compile(group, table) for group in table.group})
+    return Profile(table, f"{table.name}@{digest}", {group.table.name: group for group in groups})
 
 
 def _compile(group: GroupTable, table: ProfileTable) -> Compiled:
     sources = expand.sources(group, table.modbus)
     limits = Limits(table.modbus.max_registers, table.modbus.max_hole)
     return Compiled(group, tuple(source.point for source in sources), Plan(sources, limits))
+
+
+def _torn(group: Compiled, file: str, path: str) -> Iterator[Mistake]:
+    """Between two reads a device may begin its next interval: its counts would be dated by the one before."""
+    reads = len(group.plan.requests)
+    if group.table.interval_s and reads > 1:
+        expected = "points that one read can get (max_hole, max_registers), since they belong to one interval"
+        yield Mistake(file, f"{path}.point", f"{reads} reads", expected)

@@ -50,7 +50,7 @@ class GroupTable(Settings):
     period_s: float = Field(ge=0.1, le=86400)
     interval_start: str = ""
     interval_s: int = Field(default=0, ge=0, le=86400)
-    point: tuple[PointTable, ...] = Field(min_length=1)
+    point: tuple[PointTable, ...]
 
 
 class ModbusTable(Settings):
@@ -77,4 +77,4 @@ class ProfileTable(Settings):
     verified: bool = False
     notes: str = ""
     modbus: ModbusTable = ModbusTable()
-    group: tuple[GroupTable, ...] = Field(min_length=1)
+    group: tuple[GroupTable, ...]

@@ -1,0 +1,1 @@
+"""Proof of edge/modbus: registers, scaling, plans."""
