@@ -23,6 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 WHOLE_FILE = "(whole file)"
 """The path of a mistake that belongs to no single key."""
+_REQUIRED = "a value (this key is required)"
 
 
 class Settings(BaseModel):
@@ -95,10 +96,12 @@ def _mistake(file: str, detail: ErrorDetails, model: type[BaseModel], tree: dict
     kind, context = detail["type"], detail.get("ctx", {})
     place, types = _find(kind, detail["loc"], model, tree)
     if kind == "missing":
-        return Mistake(file, dotted(place), None, "a value (this key is required)")
+        return Mistake(file, dotted(place), None, _REQUIRED)
     if kind == "extra_forbidden":
         names = sorted({name for each in types if _is_model(each) for name in _keys(each)})
         return Mistake(file, dotted(place), detail["input"], f"one of {', '.join(names)}", nearest(place[-1], names))
+    if kind == "union_tag_not_found":
+        return Mistake(file, dotted([*place, *_quoted(context["discriminator"])]), None, _REQUIRED)
     if kind == "union_tag_invalid":
         tags, key = _quoted(context["expected_tags"]), _quoted(context["discriminator"])
         tag = context["tag"]

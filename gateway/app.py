@@ -147,9 +147,8 @@ class Gateway:
                 event("not_committed", error=error)
 
     def _progressed(self) -> None:
-        found = self._opened.status
-        if found.state is State.FAILED:
-            self._fail(StorageError(f"the journal failed: {found.error}"))
+        if self._opened.state is State.FAILED:
+            self._fail(StorageError(f"the journal failed: {self._opened.status.error}"))
         if self._uplink is not None:
             self._uplink.committed()
 

@@ -156,8 +156,8 @@ class File(Settings):
     gateway: GatewaySettings
     uplink: UplinkSettings
     clock: ClockSettings = ClockSettings()
-    bus: tuple[BusSettings, ...] = Field(min_length=1)
-    device: tuple[DeviceSettings, ...] = Field(min_length=1)
+    bus: tuple[BusSettings, ...]
+    device: tuple[DeviceSettings, ...]
 
 
 @dataclass(frozen=True, slots=True)

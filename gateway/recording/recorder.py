@@ -58,7 +58,7 @@ class Recorder:
         try:
             self._journal.append(PollRecord(schedule, due_ns, taken_ns, int(outcome), values, quality))
         except StorageFull:
-            tally.not_recorded["full" if self._journal.status.state is State.FULL else "slow"] += 1
+            tally.not_recorded["full" if self._journal.state is State.FULL else "slow"] += 1
         except StorageError as error:
             tally.not_recorded["failed"] += 1
             self._failed(error)

@@ -16,7 +16,17 @@ from typing import Any
 from edge.durable.export import export
 from edge.runtime.control import call
 
-RUN = (sys.executable, "-m", "wayside", "gateway", "run")
+_CODE = """
+import os, resource, sys
+from wayside.cli import run
+if limit := int(os.environ.get("TEST_FILE_BYTES", 0)):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+code = run(sys.argv[1:])
+assert "numpy" not in sys.modules, "the gateway has no use for numpy"
+sys.exit(code)
+"""
+RUN = (sys.executable, "-c", _CODE, "gateway", "run")
+"""`wayside gateway run`, on a medium that fails where TEST_FILE_BYTES says so, and without numpy."""
 
 _HEAD = """
 [gateway]
@@ -130,14 +140,16 @@ class Process:
 
 
 @asynccontextmanager
-async def running(config: Path, *, ready: bool = True, **environment: str) -> AsyncIterator[Process]:
+async def running(
+    config: Path, environment: dict[str, str] | None = None, *, ready: bool = True
+) -> AsyncIterator[Process]:
     """Run the gateway; it is ready at the beginning and gone at the end."""
     child = await asyncio.create_subprocess_exec(
         *RUN,
         "-c",
         str(config),
         stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"PYTHONASYNCIODEBUG": "1", "PYTHONWARNINGS": "error"} | environment,
+        env=os.environ | {"PYTHONASYNCIODEBUG": "1", "PYTHONWARNINGS": "error"} | (environment or {}),
     )
     process = Process(child)
     try:

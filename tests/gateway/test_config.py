@@ -113,6 +113,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ('protocol = "tcp"\nport = "127.0.0.1:502"', 'protocol = "rtu"\nport = "/dev/ttyUSB0"', "bus[1].port", "owner"),
         ('port = "127.0.0.1:502"', 'port = "127.0.0.1:502"\nbaud = 9600', "bus[1].baud", "one of"),
         ('protocol = "tcp"', 'protocol = "tpc"', "bus[1].protocol", "one of"),
+        ('protocol = "tcp"\n', "", "bus[1].protocol", "required"),
         ("unit_id = 1", "unit_id = 248", "device[0].unit_id", "1 to 247"),
         ("unit_id = 1", 'unit_id = "1"', "device[0].unit_id", "integer"),
         ("unit_id = 1", "unit_id = 1\nperiod_s = 900", "device[0].period_s", "300"),
