@@ -1,0 +1,103 @@
+"""What the reader remembers of edge nodes and their journals, besides positions: part of the checkpoint."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from edge.model.point import Group
+
+_HOUR_NS: Final = 3_600_000_000_000
+_FOREIGN_MAX: Final = 1000
+
+Key = tuple[str, str, str]
+COUNTERS: Final = (
+    "messages", "samples", "records", "bytes", "duplicates", "gaps", "held", "malformed", "foreign", "unnumbered",
+    "unknown_tables", "undeclared", "holes",
+)  # fmt: skip
+
+
+class Node(msgspec.Struct, array_like=True):
+    """One edge node of ours."""
+
+    journals: list[str] = []
+    """Every journal it had, the newest last."""
+    lineage: list[tuple[int, int]] = []
+    """Of its last NBIRTH."""
+    acknowledging_host: str = ""
+    bd_seq: int = -1
+    is_alive: bool = False
+    last_ns: int = 0
+    """Receipt of its last message. [ns since 1970, UTC]"""
+
+
+class JournalNotes(msgspec.Struct, array_like=True):
+    """What the records of one journal say of others."""
+
+    node: str = ""
+    """The edge node that last sent of it."""
+    epoch: int | None = None
+    """The epoch whose record came last; repeats at the head of files say it again."""
+    heard: int = 0
+    """The epoch that was last sent of."""
+    schedules: dict[int, Key] = {}
+    undated: list[Group] = []
+    """Declared in a boot that ended without a date: they count from their first poll that has one."""
+
+
+class Book(msgspec.Struct, array_like=True):
+    """All of it."""
+
+    nodes: dict[str, Node] = {}
+    """By `<group>/<edge node>`."""
+    journals: dict[str, JournalNotes] = {}
+    foreign: dict[str, int] = {}
+    """Messages of edge nodes that are no gateways of ours."""
+    counts: dict[str, int] = {}
+    told: dict[str, int] = {}
+    """The hour in which an incident of a kind was last told of a node."""
+    last_receipt_ns: int = 0
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to a counter."""
+        self.counts[what] = self.counts.get(what, 0) + by
+
+    def node(self, name: str) -> Node:
+        """Give what is known of a node of ours, which may be nothing."""
+        return self.nodes.setdefault(name, Node())
+
+    def journal(self, journal: UUID) -> JournalNotes:
+        """Give what is known of a journal, which may be nothing."""
+        return self.journals.setdefault(str(journal), JournalNotes())
+
+    def hear_foreign(self, name: str) -> None:
+        """Count a message of another vendor's edge node."""
+        self.count("foreign")
+        if name in self.foreign or len(self.foreign) < _FOREIGN_MAX:
+            self.foreign[name] = self.foreign.get(name, 0) + 1
+
+    def may_tell(self, kind: str, name: str) -> bool:
+        """Tell whether an incident of this kind is the first of its node in the hour of receipt."""
+        hour = self.last_receipt_ns // _HOUR_NS
+        place = f"{kind} {name}"
+        first = self.told.get(place) != hour
+        self.told[place] = hour
+        return first
+
+    def carries(self, name: str, journal: UUID) -> str | None:
+        """Note that a node sends of a journal; gives another one that is alive with it."""
+        node, notes = self.node(name), self.journal(journal)
+        text = str(journal)
+        if not node.journals or node.journals[-1] != text:
+            node.journals = [j for j in node.journals if j != text] + [text]
+        before, notes.node = notes.node, name
+        if before in ("", name) or not self.nodes[before].is_alive or self.nodes[before].journals[-1] != text:
+            return None
+        return before
+
+    def centre_opened(self) -> None:
+        """Know of no node whether it is alive: a death may have been missed."""
+        for node in self.nodes.values():
+            node.is_alive = False
