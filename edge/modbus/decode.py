@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.modbus.registers import bit, swapped
-from edge.modbus.scaling import Converted, Source, converter, raw_of
+from edge.modbus.scaling import Converted, Source, converter, inverter
 from edge.model.point import Value
 
 if TYPE_CHECKING:
@@ -68,9 +68,10 @@ class Plan:
         """
         self.sources = tuple(sources)
         self.requests = blocks(self.sources, limits)
+        self._inverters = [inverter(source) for source in self.sources]
         steps = [self._step(source) for source in self.sources]
         self._steps = [(step.convert, step.unpack, step.buffer, step.at) for step in steps]
-        self._swapped = any(step.buffer >= len(self.requests) for step in steps)
+        self._has_swapped = any(step.buffer >= len(self.requests) for step in steps)
 
     @property
     def registers(self) -> list[tuple[int, int]]:
@@ -79,7 +80,7 @@ class Plan:
 
     def decode(self, answers: Sequence[bytes]) -> tuple[list[Value], list[int]]:
         """Turn the data of the answers, in the order of `requests`, into a value and a `Quality` for each point."""
-        buffers = [*answers, *map(swapped, answers)] if self._swapped else answers
+        buffers = [*answers, *map(swapped, answers)] if self._has_swapped else answers
         made = [convert(unpack(buffers[buffer], at)[0]) for convert, unpack, buffer, at in self._steps]
         return [value for value, _ in made], [quality for _, quality in made]
 
@@ -90,8 +91,8 @@ class Plan:
             ValueError: a register has no number for its value.
         """
         registers: dict[tuple[int, int], int] = {}
-        for source, value in zip(self.sources, values, strict=True):
-            words = source.codec.pack(raw_of(source, value))
+        for source, invert, value in zip(self.sources, self._inverters, values, strict=True):
+            words = source.codec.pack(invert(value))
             registers.update(((source.function, source.address + n), word) for n, word in enumerate(words))
         return registers
 

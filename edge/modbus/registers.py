@@ -7,6 +7,7 @@ whether the low word comes first, and whether the bytes in a word are swapped.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import struct
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class Codec:
     @property
     def struct(self) -> struct.Struct:
         """How to unpack a number of registers, after `swapped` where `is_swapped`."""
-        return struct.Struct(("<" if self.order in {Order.CDAB, Order.DCBA} else ">") + _CODES[self.type])
+        return _compiled(("<" if self.order in {Order.CDAB, Order.DCBA} else ">") + _CODES[self.type])
 
     @property
     def absent(self) -> tuple[int, int]:
@@ -156,12 +157,18 @@ class Codec:
 
 
 def swapped(data: bytes) -> bytes:
-    """Change places of the two bytes of each word."""
-    out = bytearray(len(data))
-    out[0::2], out[1::2] = data[1::2], data[0::2]
+    """Change places of the two bytes of each word; an odd byte, the last of bits, stays."""
+    out = bytearray(data)
+    words = len(data) & ~1
+    out[0:words:2], out[1:words:2] = data[1:words:2], data[0:words:2]
     return bytes(out)
 
 
 def bit(data: bytes, at: int) -> tuple[int]:
     """Read one bit of an answer to function 1 or 2 (the first bit is the lowest of the first byte)."""
     return (data[at >> 3] >> (at & 7) & 1,)
+
+
+@functools.cache
+def _compiled(form: str) -> struct.Struct:
+    return struct.Struct(form)

@@ -16,7 +16,7 @@ from edge.model.point import Datatype, Point, Value
 from edge.model.quality import Quality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 Converted = tuple[Value, int]
 """A value and its `Quality`."""
@@ -66,26 +66,61 @@ def converter(source: Source) -> Callable[[Raw], Converted]:
     return convert if source.codec.type is not Type.BIT else _boolean
 
 
-def raw_of(source: Source, value: Value) -> Raw:
-    """Give the raw number that stands for a value: the one that converts to it, else the nearest.
+def inverter(source: Source) -> Callable[[Value], Raw]:
+    """Compile what gives the raw number that stands for a value: one that converts to it, else the nearest.
 
-    Raises:
-        ValueError: the register has no number for it.
+    It raises ValueError where the register has no number for a value.
     """
-    if value is None or value != value:  # noqa: PLR0124 -- NaN of any type
-        return source.codec.none()
-    assert not isinstance(value, str)
-    convert = converter(source)
-    nearest: Raw | None = None
-    for raw in _candidates(source, value):
-        if source.codec.is_absent(raw):
-            continue
-        if convert(raw)[0] == value:
-            return raw
-        nearest = raw if nearest is None else nearest
-    if nearest is None:
-        raise ValueError(f"{value} of {source.point.name} does not fit {source.codec.type}")
+    convert, nearest, codec = converter(source), _nearest(source), source.codec
+    first, last = codec.absent
+    low, high = (-math.inf, math.inf) if codec.type.is_float else codec.type.limits
+
+    def holds(raw: Raw) -> bool:
+        return low <= raw <= high and not first <= raw <= last and math.isfinite(raw)
+
+    def invert(value: Value) -> Raw:
+        assert not isinstance(value, str)
+        if value is None or not math.isfinite(value):
+            return codec.none()
+        near = nearest(value)
+        if holds(near) and convert(near)[0] == value:
+            return near
+        for raw in _others(codec, near):
+            if holds(raw) and convert(raw)[0] == value:
+                return raw
+        if not holds(near):
+            raise ValueError(f"{value} of {source.point.name} does not fit {codec.type}")
+        return near
+
+    return invert
+
+
+def _nearest(source: Source) -> Callable[[Raw], Raw]:
+    """Compile what divides by the scale: in floats as long as they can't be wrong by one."""
+    scale, offset = source.scale, source.offset
+    inexact = 1 << 50
+    if source.codec.type.is_float:
+        if scale == 1 and offset == 0:
+            return lambda value: value
+        return lambda value: _float((Fraction(value) - offset) / scale)
+    by, less = float(1 / scale), float(offset)
+    least = inexact / max(1.0, by)
+
+    def nearest(value: Raw) -> Raw:
+        if -least < value < least:
+            return round((value - less) * by)
+        return round((Fraction(value) - offset) / scale)
+
     return nearest
+
+
+def _others(codec: Codec, near: Raw) -> tuple[Raw, ...]:
+    """Raw numbers that may convert to a value, after rounding, where the nearest does not."""
+    if codec.type.is_float:
+        return math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
+    assert isinstance(near, int)
+    first, last = codec.absent
+    return near - 1, near + 1, first - 1, last + 1, *codec.type.limits
 
 
 def _boolean(raw: Raw) -> Converted:
@@ -115,13 +150,8 @@ def _rounded(value: float, step: int) -> Raw:
     return round(value / step) * step if math.isfinite(value) else value
 
 
-def _candidates(source: Source, value: Raw) -> Iterator[Raw]:
-    """Raw numbers near a value that the type can hold, nearest first."""
-    exact = (Fraction(value) - source.offset) / source.scale
-    if not source.codec.type.is_float:
-        low, high = source.codec.type.limits
-        whole = round(exact)
-        yield from (raw for raw in (whole, whole - 1, whole + 1) if low <= raw <= high)
-        return
-    near = value if source.scale == 1 and source.offset == 0 else float(exact)
-    yield from (near, math.nextafter(near, -math.inf), math.nextafter(near, math.inf))
+def _float(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.copysign(math.inf, exact)
