@@ -84,6 +84,8 @@ class Counter:
     bridged: list[int] = field(default_factory=list)
     rollovers: int = 0
     breaks: list[int] = field(default_factory=list)
+    broken_at: list[int] = field(default_factory=list)
+    """When the samples behind each break were taken."""
 
     def fields(self, stem: str) -> Fields:
         """Docs/rows.md §4."""
@@ -194,13 +196,20 @@ def gauges(samples: Sequence[Sample], windows: Windows) -> dict[int, Gauge]:
     return found
 
 
+def forward(samples: Iterable[Sample]) -> list[Sample]:
+    """Leave out samples that are not after the one before."""
+    found: list[Sample] = []
+    for sample in samples:
+        if not found or sample.t_ns > found[-1].t_ns:
+            found.append(sample)
+    return found
+
+
 def counters(samples: Sequence[Sample], windows: Windows) -> dict[int, Counter]:
     """Sort a counter's steps into windows, by their start."""
     found: dict[int, Counter] = {}
     last: Sample | None = None
-    for sample in samples:
-        if last is not None and sample.t_ns <= last.t_ns:
-            continue
+    for sample in forward(samples):
         here = found.setdefault(windows.at(sample.t_ns)[0], Counter())
         here.registers.append(int(sample.value))
         if last is not None:
@@ -220,6 +229,7 @@ def _step(last: Sample, sample: Sample, here: Counter, found: dict[int, Counter]
         step = turned
     elif step < 0 or (point.max_rate > 0.0 and float(step) > bound):
         here.breaks.append(step)
+        here.broken_at.append(sample.t_ns)
         return
     edges = [end for _, end in windows.between(last.t_ns, sample.t_ns + 1) if end <= sample.t_ns]
     if not edges:

@@ -151,6 +151,20 @@ class GroupTwin:
         self._retired, self._next, self._before = True, None, []
         self._history.append(Retired(self.closed))
 
+    @property
+    def base_windows(self) -> list[tuple[int, int]]:
+        """The base windows [start, end) that have closed, in order."""
+        return self._closed
+
+    def samples(self, name: str) -> list[Sample]:
+        """Give a counter's samples, in order of time."""
+        return fields.forward(event for event in self._history if isinstance(event, Sample) and event.name == name)
+
+    def breaks(self, name: str) -> set[int]:
+        """Give the instants of the samples before which a counter's register broke."""
+        found = fields.counters(self.samples(name), Windows(self._pieces))
+        return {t_ns for part in found.values() for t_ns in part.broken_at}
+
     def rows(self) -> list[Row]:
         """Make the rows of every window that has closed."""
         windows = Windows(self._pieces)
