@@ -12,19 +12,22 @@ from edge.runtime.clock import process_clock
 from edge.runtime.control import serve
 from edge.runtime.ready import event, ready, stopping
 from edge.runtime.supervisor import Supervisor, stop_on_signals
+from gateway.broker import make_uplink
 from gateway.buses import BusOwner, groups_of
 from gateway.config import load
-from gateway.health import Delivery, status
+from gateway.health import status
 from gateway.recording.recorder import Recorder
 from gateway.recording.sources import sources
 from gateway.recording.timebase import Timebase
+from gateway.uplink.uplink import State as Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from edge.runtime.clock import Clock
     from gateway.config import Configuration
+    from gateway.uplink.uplink import Uplink
 
 FAREWELL_S = 3.0
 """How long a stop waits for the card, and then for the acknowledgement of what is committed."""
@@ -39,26 +42,20 @@ def run(config_path: Path) -> None:
         Refused: the journal belongs to another edge node, or another process has it.
         StorageError: the journal could not be opened, or failed while running.
     """
-    from gateway.outlet import make_uplink  # noqa: PLC0415
-
     configuration = load(config_path)
     clock = process_clock(configuration.file.clock.sources)
-    asyncio.run(Gateway(configuration, clock, make_uplink).run())
+    asyncio.run(Gateway(configuration, clock).run())
 
 
 class Gateway:
     """One edge node; construction touches nothing."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        clock: Clock,
-        make_uplink: Callable[[Configuration, Journal, Timebase, Clock], Delivery],
-    ) -> None:
+    def __init__(self, configuration: Configuration, clock: Clock) -> None:
         """Keep what it is made of."""
-        self._configuration, self._clock, self._make_uplink = configuration, clock, make_uplink
+        self._configuration, self._clock = configuration, clock
+        self._stop = asyncio.Event()
         self._failure: StorageError | None = None
-        self._uplink: Delivery | None = None
+        self._uplink: Uplink | None = None
 
     async def run(self) -> None:
         """Run until asked to stop.
@@ -77,7 +74,7 @@ class Gateway:
         timebase = Timebase(journal, self._clock, sources(self._configuration.file.clock.sources))
         timebase.check()
         owners = self._owners(journal, timebase)
-        uplink = self._uplink = self._make_uplink(self._configuration, journal, timebase, self._clock)
+        uplink = self._uplink = make_uplink(self._configuration, journal, timebase, self._clock)
 
         async def say(_: dict[str, Any]) -> dict[str, Any]:
             return status(journal, timebase, owners, uplink, supervisor, self._clock)
@@ -106,16 +103,14 @@ class Gateway:
             BusOwner(settings, configuration, journal, recorder, timebase, clock) for settings in configuration.file.bus
         ]
 
-    async def _farewell(self, journal: Journal, uplink: Delivery) -> None:
+    async def _farewell(self, journal: Journal, uplink: Uplink) -> None:
         """Have the last records committed, and delivered if that is quickly done; the rest waits in the journal."""
         until_s = self._clock.real_s() + FAREWELL_S
         end = journal.flush()
         while journal.committed < end and self._failure is None and self._clock.real_s() < until_s:
             await self._clock.sleep(_LOOK_S)
         uplink.committed()
-        while (
-            uplink.status()["backlog"] and uplink.status()["state"] == "delivering" and self._clock.real_s() < until_s
-        ):
+        while uplink.state is Delivery.DELIVERING and uplink.status()["backlog"] and self._clock.real_s() < until_s:
             await self._clock.sleep(_LOOK_S)
 
     @contextlib.asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edge.durable.context import instant_of
 from edge.durable.journal import State as JournalState
@@ -17,21 +17,9 @@ if TYPE_CHECKING:
     from edge.runtime.supervisor import Supervisor
     from gateway.buses import BusOwner
     from gateway.recording.timebase import Timebase
+    from gateway.uplink.uplink import Uplink
 
 _UTILISATION_S = 60.0
-
-
-class Delivery(Protocol):
-    """What takes records from the journal to the centre."""
-
-    async def run(self) -> None:
-        """Deliver for ever."""
-
-    def committed(self) -> None:
-        """Learn, in any thread, that the journal grew."""
-
-    def status(self) -> dict[str, Any]:
-        """At least `state`, `positions` and `backlog`."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -61,7 +49,7 @@ def status(
     journal: Journal,
     timebase: Timebase,
     owners: Sequence[BusOwner],
-    uplink: Delivery,
+    uplink: Uplink,
     supervisor: Supervisor,
     clock: Clock,
 ) -> dict[str, Any]:

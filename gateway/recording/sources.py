@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,16 +46,13 @@ class Ntp:
 
     def __init__(self) -> None:
         """Touch nothing yet."""
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc = ctypes.CDLL(None)
 
     def error_ns(self) -> int | None:
         """See `Source.error_ns`."""
         timex = _Timex()
         state = self._libc.adjtimex(ctypes.byref(timex))
-        if state < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        if state == _TIME_ERROR or timex.status & _STA_UNSYNC:
+        if state < 0 or state == _TIME_ERROR or timex.status & _STA_UNSYNC:  # < 0: a sandbox without adjtimex
             return None
         return int(timex.maxerror) * 1000
 

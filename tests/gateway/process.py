@@ -31,7 +31,7 @@ RUN = (sys.executable, "-c", _CODE, "gateway", "run")
 _HEAD = """
 [gateway]
 group = "city"
-node = "node-1"
+node = "{node}"
 state_dir = "state"
 commit_s = 0.1
 publish_s = 0.2
@@ -51,6 +51,7 @@ class Config:
     """A `gateway.toml` in the making."""
 
     path: Path
+    node: str = "node-1"
     broker: int = 1
     gateway: str = ""
     buses: list[str] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Config:
         return self
 
     def write(self) -> Path:
-        head = _HEAD.format(gateway=self.gateway, broker=self.broker)
+        head = _HEAD.format(node=self.node, gateway=self.gateway, broker=self.broker)
         self.path.write_text("\n".join([head, *self.buses, *self.devices]), encoding="utf-8")
         return self.path
 
