@@ -38,11 +38,11 @@ class StoredRow(Protocol):
 
     @property
     def window_s(self) -> int:
-        """Length of its window. [s]"""
+        """Length of its window. [s]."""
 
     @property
     def t_ns(self) -> int:
-        """Start of its window. [ns since 1970, UTC]"""
+        """Start of its window. [ns since 1970, UTC]."""
 
     @property
     def fields(self) -> Mapping[str, float | int]:
@@ -227,7 +227,7 @@ def is_good(entry: Entry) -> bool:
 
 def _gone(read: Journals, jumps: Sequence[Jump], verdict: Verdict) -> int:
     """Count the good polls that no copy holds any more, and that tombstones and jumps name alike."""
-    held = [entry for entry in read.entries() if isinstance(entry.record, PollRecord)]
+    held = {(e.journal, e.offset): is_good(e) for e in read.entries() if isinstance(e.record, PollRecord)}
     gone = 0
     seen: set[tuple[str, int, int]] = set()
     for entry in read.entries():
@@ -237,13 +237,11 @@ def _gone(read: Journals, jumps: Sequence[Jump], verdict: Verdict) -> int:
         seen.add((entry.journal, stone.first, stone.end))
         ok = sum(evicted.ok for evicted in stone.groups)
         verdict.tombstoned += ok
-        span = range(stone.first, stone.end)
-        of = [each for each in held if each.journal == entry.journal and each.offset in span]
-        good = sum(is_good(each) for each in of)
-        if not of and any(jump.journal == entry.journal and jump.start < stone.end <= jump.end for jump in jumps):
+        here = [held[at] for offset in range(stone.first, stone.end) if (at := (entry.journal, offset)) in held]
+        if not here and any(jump.journal == entry.journal and jump.start < stone.end <= jump.end for jump in jumps):
             gone += ok
-        elif of and good > ok:
-            verdict.differ(f"{entry.journal}: a tombstone says {ok} good polls went, copies hold {good}")
+        elif sum(here) > ok:
+            verdict.differ(f"{entry.journal}: a tombstone says {ok} good polls went, copies hold {sum(here)}")
     return gone
 
 
