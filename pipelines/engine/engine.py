@@ -53,6 +53,9 @@ class GroupStatus:
     watermark_ns: int | None
     open_from_ns: int
     """Start of its first open window. [ns since 1970, UTC]"""
+    period_ns: int
+    is_retired: bool
+    """Nothing of it is open."""
 
 
 class Engine:
@@ -234,6 +237,8 @@ class Engine:
                 self._state.journals[groups[g, k.JOURNAL]],
                 None if groups[g, k.WATERMARK] == k.NEVER else int(groups[g, k.WATERMARK]),
                 int(groups[g, k.CLOSED]),
+                entry.group.period_ns,
+                bool(groups[g, k.RETIRED]),
             )
             for g, entry in enumerate(self._state.entries)
         ]

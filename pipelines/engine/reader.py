@@ -125,7 +125,8 @@ class Reader:
         groups = [
             {
                 "device": f"{g.site}:{g.device}", "group": g.group, "gateway": node_of.get(g.journal, ""),
-                "watermark_ns": g.watermark_ns, "open_from_ns": g.open_from_ns,
+                "journal": g.journal, "watermark_ns": g.watermark_ns, "open_from_ns": g.open_from_ns,
+                "period_ns": g.period_ns, "retired": g.is_retired,
             }
             for g in self._engine.status()
         ]  # fmt: skip
@@ -200,7 +201,7 @@ class Reader:
     def _retire(self, data: bytes) -> None:
         try:
             what = msgspec.json.decode(data, type=_Retirement)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._taking.malformed("", f"retirement: {error}")
             return
         engine = self._taking.settled()
