@@ -139,7 +139,7 @@ def _extras(data: bytes, n: int) -> tuple[Extra, ...]:
     # n concatenated arrays are one array of n behind its header, which saves a streaming decoder.
     try:
         return tuple(_extras_decoder.decode(b"\xdd" + n.to_bytes(4, "big") + data))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the decoder raises all three
         raise BodyError(f"extras: {error}") from error
 
 

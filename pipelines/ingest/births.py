@@ -7,7 +7,7 @@ the same order, so a table is kept as (first alias, shape), and each shape once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,8 @@ from edge.sparkplug.sparkplug_b_pb2 import Payload
 TABLES_OF_A_DEVICE: Final = 16
 """Tables kept of one device; aliases are given anew with each session, so older ones name nothing that is sent."""
 _ALIAS_SPAN_MAX: Final = 1 << 16
-_HASH_HEX: Final = 16
+_EPOCH_HEX: Final = 16
+_OFFSET_MAX: Final = 1 << 62
 
 Shape = tuple[tuple[int, str, str, str], ...]
 """(alias less the first, group, point, datatype) of each alias; the last two are empty for a group's outcome."""
@@ -85,6 +86,8 @@ class Tables:
         Raises:
             BirthError: it does not follow docs/wire.md §4, or is of another device than its topic says.
         """
+        if not _is_text(payload):
+            raise BirthError("names that are no UTF-8")
         table = parse(payload)
         if table.device_id != device_id:
             raise BirthError(f"a birth of {table.device_id} under the name of {device_id}")
@@ -138,13 +141,15 @@ def node_birth(payload: Payload) -> NodeBirth | None:
     Raises:
         LineageError: it names a journal and does not follow docs/wire.md §4.
     """
+    if not _is_text(payload):
+        raise LineageError("names that are no UTF-8")
     texts = pl.texts_of(payload)
     if "wayside/journal" not in texts:
         return None
     try:
         journal = UUID(texts["wayside/journal"])
         pairs = msgspec.json.decode(texts.get("wayside/lineage", "[]"), type=list[tuple[str, int]])
-        lineage = tuple((_epoch(epoch), first) for epoch, first in pairs)
+        lineage = tuple((_epoch(epoch), min(max(first, 0), _OFFSET_MAX)) for epoch, first in pairs)
     except (ValueError, msgspec.DecodeError) as error:
         raise LineageError(f"journal or lineage: {error}") from error
     return NodeBirth(bd_seq(payload), journal, lineage, texts.get("wayside/acknowledging_host", ""))
@@ -156,6 +161,15 @@ def bd_seq(payload: Payload) -> int:
 
 
 def _epoch(text: str) -> int:
-    if len(text) != _HASH_HEX:
+    if len(text) != _EPOCH_HEX:
         raise ValueError(f"epoch {text!r}")
     return int(text, 16)
+
+
+def _is_text(payload: Payload) -> bool:
+    """Tell whether strings are strings: proto2 gives bytes for what is no UTF-8, whatever its types say."""
+    found: list[Any] = []
+    for metric in payload.metrics:
+        found += (metric.name, metric.string_value, *metric.properties.keys)
+        found += (value.string_value for value in metric.properties.values)
+    return all(isinstance(text, str) for text in found)

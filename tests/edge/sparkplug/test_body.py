@@ -65,6 +65,16 @@ def test_noise_is_refused_or_read(noise: bytes) -> None:
         decode(b"\x01" + noise)
 
 
+def test_extras_that_are_no_text_or_too_deep_are_refused() -> None:
+    good = Body(UUID(int=1), 2, 0, 0, 1, 0, 0, None, 0, 0, 1, NO_TABLE, (0,)).encode()
+    for extra in (
+        b"\x92\x01\x95\x01\x01\x01\xa1\xff\x01",
+        b"\x92\x01\x95\x10\x01\x01\x01" + b"\x91" * 100_000 + b"\x01",
+    ):
+        with pytest.raises(BodyError, match="extras"):
+            decode(good + extra)
+
+
 def test_a_huge_count_is_refused_before_memory_is_taken() -> None:
     good = Body(UUID(int=1), 2, 0, 0, 2, 0, 0, None, 0, 0, 1, b"12345678", (0,)).encode()
     with pytest.raises(BodyError, match="more offsets"):
