@@ -15,6 +15,7 @@ from edge.runtime.supervisor import Supervisor, stop_on_signals
 from gateway.broker import make_uplink
 from gateway.buses import BusOwner, groups_of
 from gateway.config import load
+from gateway.crosscheck import SOCKET
 from gateway.health import status
 from gateway.recording.recorder import Recorder
 from gateway.recording.sources import sources
@@ -79,7 +80,7 @@ class Gateway:
         async def say(_: dict[str, Any]) -> dict[str, Any]:
             return status(journal, timebase, owners, uplink, supervisor, self._clock)
 
-        async with serve(self._configuration.state_dir / "control.sock", {"status": say}):
+        async with serve(self._configuration.state_dir / SOCKET, {"status": say}):
             supervisor.start("gateway.uplink", uplink.run)
             supervisor.start("gateway.timebase", timebase.run)
             polls = [f"gateway.bus[{owner.name}].poll" for owner in owners]
@@ -115,24 +116,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _journal(self) -> AsyncIterator[Journal]:
-        settings, loop = self._configuration.file.gateway, asyncio.get_running_loop()
-
-        def progress(_committed: int) -> None:  # in the writer's thread
-            loop.call_soon_threadsafe(self._progressed)
-
-        try:
-            self._configuration.state_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f"{self._configuration.state_dir}: {error.strerror}") from error
-        journal = self._opened = Journal.open(
-            self._configuration.state_dir / "journal",
-            (settings.group, settings.node),
-            boot=self._clock.boot,
-            mono_ns=self._clock.mono_ns(),
-            quota_bytes=settings.journal_bytes,
-            commit_s=settings.commit_s,
-            progress=progress,
-        )
+        journal = self._opened = self._open(asyncio.get_running_loop())
         try:
             yield journal
         finally:
@@ -140,6 +124,26 @@ class Gateway:
                 await asyncio.to_thread(journal.close)
             except StorageFull as error:
                 event("not_committed", error=error)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Journal:
+        settings, state_dir = self._configuration.file.gateway, self._configuration.state_dir
+
+        def progress(_committed: int) -> None:  # in the writer's thread
+            loop.call_soon_threadsafe(self._progressed)
+
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+            return Journal.open(
+                state_dir / "journal",
+                (settings.group, settings.node),
+                boot=self._clock.boot,
+                mono_ns=self._clock.mono_ns(),
+                quota_bytes=settings.journal_bytes,
+                commit_s=settings.commit_s,
+                progress=progress,
+            )
+        except OSError as error:
+            raise Refused(f"{error.filename or state_dir}: {error.strerror}") from error
 
     def _progressed(self) -> None:
         if self._opened.state is State.FAILED:

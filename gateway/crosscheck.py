@@ -6,6 +6,8 @@ type is passed over here, since the schema names it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 _FILES = ("ca_file", "certificate_file", "key_file")
 _RTU_UNITS = range(1, 248)
+_SOCKET_BYTES = 107
+
+SOCKET = "control.sock"
+"""Name of the control socket in `state_dir`."""
 
 
 def host_and_port(text: str) -> tuple[str, int]:
@@ -53,6 +59,7 @@ def check(tree: dict[str, Any], path: Path) -> tuple[list[Mistake], dict[str, Pr
         *_repeated(file, "device", devices, ("unit_id", "bus"), "a unit id that no other device of the bus has"),
         *_placed(file, buses, devices),
         *broken,
+        *_socket(_table(tree, "gateway").get("state_dir"), path),
         *_uplink(_table(tree, "uplink"), path),
     ]
     return mistakes, found
@@ -104,7 +111,7 @@ def _profiles(devices: Iterable[dict[str, Any]], path: Path) -> tuple[dict[str, 
         try:
             found[name] = profiles.find(name, path.parent)
         except ConfigurationError as error:
-            if (path.parent / name).is_file():
+            if _is_file(path.parent / name):
                 broken.add(name)
                 mistakes.extend(error.mistakes)
             else:  # the mistake is that it is named here
@@ -112,6 +119,19 @@ def _profiles(devices: Iterable[dict[str, Any]], path: Path) -> tuple[dict[str, 
                     replace(each, file=str(path), path=f"device[{n}].profile", value=name) for each in error.mistakes
                 ]
     return found, mistakes
+
+
+def _socket(state_dir: object, path: Path) -> Iterator[Mistake]:
+    """The kernel takes 107 bytes for the name of a socket."""
+    if isinstance(state_dir, str) and (n := len(os.fsencode(path.parent / state_dir / SOCKET))) > _SOCKET_BYTES:
+        expected = f"a path shorter by {n - _SOCKET_BYTES} bytes: {SOCKET} in it must be reachable"
+        yield Mistake(str(path), "gateway.state_dir", state_dir, expected)
+
+
+def _is_file(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # a directory that we may not enter
+        return path.is_file()
+    return False
 
 
 def _uplink(uplink: dict[str, Any], path: Path) -> Iterator[Mistake]:
@@ -125,5 +145,5 @@ def _uplink(uplink: dict[str, Any], path: Path) -> Iterator[Mistake]:
         yield Mistake(file, "uplink.password_file", uplink["password_file"], "a username beside it")
     named = [(f"uplink.tls.{name}", tls.get(name)) for name in _FILES]
     for place, name in [*named, ("uplink.password_file", uplink.get("password_file"))]:
-        if isinstance(name, str) and not (path.parent / name).is_file():
-            yield Mistake(file, place, name, "a file that is there")
+        if isinstance(name, str) and not _is_file(path.parent / name):
+            yield Mistake(file, place, name, "a file that is there, and that we may read")

@@ -114,13 +114,16 @@ class Process:
         assert self.child.stderr is not None
         async with asyncio.timeout(20):
             while line := (await self.child.stderr.readline()).decode().strip():
-                if not line.startswith("{"):
-                    self.other.append(line)
-                    continue
-                self.events.append(json.loads(line))
-                if self.events[-1]["event"] == name:
+                self._take(line)
+                if self.events and self.events[-1]["event"] == name:
                     return self.events[-1]
         raise AssertionError(f"no event {name}: {self.events} {self.other}")
+
+    def _take(self, line: str) -> None:
+        if line.startswith("{"):
+            self.events.append(json.loads(line))
+        elif not line.startswith("Executing <"):  # asyncio's debug mode says how busy the machine is
+            self.other.append(line)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal it; give its exit code."""
@@ -132,10 +135,7 @@ class Process:
         async with asyncio.timeout(15):
             _, rest = await self.child.communicate()
             for line in rest.decode().splitlines():
-                if line.startswith("{"):
-                    self.events.append(json.loads(line))
-                else:
-                    self.other.append(line)
+                self._take(line)
         assert self.child.returncode is not None
         return self.child.returncode
 

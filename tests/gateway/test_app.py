@@ -170,8 +170,15 @@ async def test_wrong_file_ends_with_2_and_makes_nothing(config: Config) -> None:
     assert not config.state_dir.exists()
 
 
+async def test_state_directory_that_is_a_file_is_refused(config: Config) -> None:
+    config.state_dir.write_text("")
+    async with running(config.write(), ready=False) as process:
+        assert await process.ended() == ExitCode.REFUSED
+    assert str(config.state_dir) in " ".join(process.other)
+
+
 async def test_failing_medium_ends_the_process_and_the_next_one_goes_on(config: Config) -> None:
-    async with running(config.write(), {"TEST_FILE_BYTES": "50000"}) as process:
+    async with running(config.write(), {"TEST_FILE_BYTES": "36000"}) as process:
         assert await process.ended() == ExitCode.BUG
     assert [event["event"] for event in process.events].count("journal_failed") == 1
     assert "the journal failed" in " ".join(process.other)

@@ -160,6 +160,11 @@ def test_file_that_is_not_there(tmp_path: Path) -> None:
     assert [mistake.path for mistake in caught.value.mistakes] == ["(whole file)"]
 
 
+def test_state_directory_too_long_for_a_socket(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace('"state"', f'"{"x" * 100}"'))
+    assert set(found) == {"gateway.state_dir"}
+
+
 def test_tls_files_without_tls(tmp_path: Path) -> None:
     found = mistakes(tmp_path, GOOD.replace("[[bus]]", '[uplink.tls]\nca_file = "gateway.toml"\n[[bus]]', 1))
     assert set(found) == {"uplink.tls"}
