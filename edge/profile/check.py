@@ -51,8 +51,7 @@ def _group(place: _Place, group: GroupTable) -> Found:
         yield place.mistake("period_s", group.period_s, "whole milliseconds")
     if not group.point:
         yield place.mistake("point", None, "at least one point")
-    deltas = any(table.kind == "delta" for table in group.point)
-    if not deltas:
+    if not any(table.kind == "delta" for table in group.point):
         if group.interval_start or group.interval_s:
             key = "interval_start" if group.interval_start else "interval_s"
             yield place.mistake(key, getattr(group, key), "no interval (the group has no delta)")
@@ -67,8 +66,15 @@ def _group(place: _Place, group: GroupTable) -> Found:
     if group.interval_start not in states:
         expected = "the name of a state in this group: the register with the interval's start [s since 1970, UTC]"
         yield place.mistake("interval_start", group.interval_start, expected, nearest(group.interval_start, states))
-    elif states[group.interval_start].unit != "s":
+        return
+    start = states[group.interval_start]
+    if start.unit != "s":
         yield place.mistake("interval_start", group.interval_start, 'a state with unit = "s"')
+    deltas = (table for table in group.point if table.kind == "delta")
+    lacking = [part for table in deltas for part in _unresolved(start, table)]
+    if lacking:
+        expected = f"a state of the device, or one of each part; {', '.join(lacking)} has none"
+        yield place.mistake("interval_start", group.interval_start, expected)
 
 
 def _points(place: _Place, group: GroupTable, modbus: ModbusTable, known: set[str]) -> Found:
@@ -124,6 +130,8 @@ def _register(place: _Place, table: PointTable, modbus: ModbusTable) -> Found:
     if (register is Type.BIT) != (function in BIT_FUNCTIONS):
         yield place.mistake("type", str(register), "bit with function 1 or 2, a number with 3 or 4")
         return
+    if register is Type.BIT:
+        yield from _bit(place, table)
     limits = Limits(modbus.max_registers)
     if register.size > limits.most(function):
         yield place.mistake(
@@ -137,13 +145,19 @@ def _register(place: _Place, table: PointTable, modbus: ModbusTable) -> Found:
     yield from _nothing(place, table, register)
 
 
+def _bit(place: _Place, table: PointTable) -> Found:
+    if table.kind != "state":
+        yield place.mistake("kind", table.kind, "state (a bit is nothing else)", "state")
+    for key, default in (("scale", 1), ("offset", 0), ("low", None), ("high", None), ("not_available", None)):
+        if getattr(table, key) != default:
+            yield place.mistake(key, getattr(table, key), "nothing (a bit is true or false)")
+
+
 def _nothing(place: _Place, table: PointTable, register: Type) -> Found:
     absent = table.not_available
-    if absent is None:
+    if absent is None or register is Type.BIT:
         return
-    if register is Type.BIT:
-        yield place.mistake("not_available", absent, "nothing (a bit is always 0 or 1)")
-    elif register.is_float:
+    if register.is_float:
         if isinstance(absent, NotAvailable):
             yield place.mistake("not_available", absent.value, "a number (NaN and infinity always mean it in a float)")
     elif isinstance(absent, int) and not register.limits[0] <= absent <= register.limits[1]:
@@ -163,14 +177,12 @@ def _kind(place: _Place, table: PointTable) -> Found:
         yield place.mistake("average", table.average, "nothing (weight averages already)")
     if table.modulus % table.resolution:
         yield place.mistake("modulus", table.modulus, f"a multiple of the resolution, {table.resolution}")
-    if table.type is Type.BIT and table.kind != "state":
-        yield place.mistake("kind", table.kind, "state (a bit is nothing else)", "state")
     if table.low is not None and table.high is not None and table.low > table.high:
         yield place.mistake("low", table.low, f"at most high, {table.high}")
 
 
 def _weight(place: _Place, table: PointTable, before: list[PointTable]) -> Found:
-    if not table.weight:
+    if not table.weight or table.kind != "delta":
         return
     volumes = {t.name: t for t in before if t.kind == "delta" and not t.weight and not t.average}
     weight = volumes.get(table.weight)
@@ -178,10 +190,14 @@ def _weight(place: _Place, table: PointTable, before: list[PointTable]) -> Found
         expected = "the name of a delta that is summed, earlier in this group"
         yield place.mistake("weight", table.weight, expected, nearest(table.weight, volumes))
         return
-    names = set(expand.names_of(weight))
-    for part in expand.parts(table):
-        if expand.resolve(table.weight, part, names) not in names:
-            yield place.mistake("weight", table.weight, f"a volume that has the part {part!r}, too")
+    for part in _unresolved(weight, table):
+        yield place.mistake("weight", table.weight, f"a delta that has the part {part!r}, too")
+
+
+def _unresolved(meant: PointTable, table: PointTable) -> list[str]:
+    """Give the parts of a point for which `meant` has no point."""
+    names = set(expand.names_of(meant))
+    return [part for part in expand.parts(table) if expand.resolve(meant.name, part, names) not in names]
 
 
 def _overlaps(profile: ProfileTable, file: str) -> Found:

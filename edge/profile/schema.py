@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from edge.modbus.registers import NotAvailable, Order, Type
 from edge.model.point import Domain
@@ -14,7 +14,20 @@ Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=48)]
 """A name of ours: small letters, digits and underscores."""
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 Function = Literal[1, 2, 3, 4]
-Nothing = NotAvailable | int
+
+
+def _is_int(value: Any) -> str:
+    """Choose what a value was meant to be, so that a mistake in it is told once, not for each thing it is not."""
+    return "int" if isinstance(value, int) else "other"
+
+
+Nothing = Annotated[Annotated[int, Tag("int")] | Annotated[NotAvailable, Tag("other")], Discriminator(_is_int)]
+"""Which integers mean "no value": one, or a convention."""
+Addresses = Annotated[
+    Annotated[Address, Tag("other")] | Annotated[dict[str, Address], Tag("dict")],
+    Discriminator(lambda value: "dict" if isinstance(value, dict) else "other"),
+]
+"""Of the device, or by part."""
 PARTS = ("phase", "lane", "direction", "class")
 """Tags by which a device's rows may be told apart; tags are few, and bounded."""
 
@@ -25,7 +38,7 @@ class PointTable(Settings):
     name: Word
     kind: Literal["gauge", "counter", "delta", "state"] = "gauge"
     unit: str = ""
-    address: Address | dict[str, Address]
+    address: Addresses
     part: str = ""
     type: Type | None = None
     function: Function | None = None
