@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigurationError, Mistake
-from edge.settings import WHOLE_FILE, Model, Settings, dotted, nearest, parse, tree_of
+from edge.settings import WHOLE_FILE, Model, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["WHOLE_FILE", "Settings", "dotted", "load", "nearest", "parse", "read", "tree_of"]
 
 
 def load(path: Path, model: type[Model]) -> Model:
