@@ -148,7 +148,8 @@ class Session:
         try:
             self._await(lambda: self._connack is not None, "no answer to CONNECT", wakes, stopping)
         except OSError as error:
-            raise OtherVersion(str(self._address), str(error), is_sure=False) from error
+            if self._connack is None:
+                raise OtherVersion(str(self._address), str(error), is_sure=False) from error
         self._assert_accepted()
         topics: list[Any] = [(name, SubscribeOptions(qos=0) if v5 else 0) for name in filters]
         self._client.subscribe(topics)
