@@ -92,8 +92,8 @@ class Engine:
     def schedule(self, group: Group, from_ns: int, journal: str) -> int:
         """Declare a group, or change it, or end it (period 0); gives its dense index.
 
-        An unchanged declaration changes nothing but the journal. A `from_ns` that is not after the group's watermark
-        counts from there on.
+        An unchanged declaration changes nothing but the journal. A `from_ns` that is not after the group's watermark, or
+        before its first open window, counts from there on.
         """
         self._event += 1
         g = self._groups.get(group.key)
@@ -285,7 +285,7 @@ class Engine:
         """Judge slots up to `from_ns` by the old period, later ones by the new."""
         row = self._state.arrays.groups[g]
         old, next_slot = int(row[k.PERIOD]), int(row[k.NEXT_SLOT])
-        from_ns = max(from_ns, int(row[k.WATERMARK]) + 1)
+        from_ns = max(from_ns, int(row[k.WATERMARK]) + 1, int(row[k.CLOSED]))
         if next_slot != k.FOREVER and next_slot * old < from_ns:
             self._state.add_run(g, old, next_slot, -(-from_ns // old))
         row[k.NEXT_SLOT] = -(-from_ns // period_ns) if period_ns else k.FOREVER

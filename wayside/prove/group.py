@@ -186,8 +186,7 @@ class GroupTwin:
 
     def _turn(self, period_ns: int, from_ns: int) -> None:
         """Slots before `from` are judged by the old period, later ones by the new."""
-        if self.watermark is not None:
-            from_ns = max(from_ns, self.watermark + 1)
+        from_ns = max(from_ns, self.closed, from_ns if self.watermark is None else self.watermark + 1)
         while self._next is not None and self._next * self._period < from_ns:
             self._before.append(self._next * self._period)
             self._next += 1

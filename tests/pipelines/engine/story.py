@@ -95,6 +95,8 @@ class _Life:
             self._event()
         if a.odds(0.02):
             self._change()
+        if a.odds(0.004):
+            self._retire()
         if a.odds(0.04):
             self.slot += self.r.choice((1, 2, 3, 10, 100, self.r.randrange(1, 2000)))
         if a.odds(0.02):
@@ -107,6 +109,15 @@ class _Life:
         kind = self.r.choice(("epoch", "evicted", "centre_restored", "undatable"))
         of = self.group.key if kind == "undatable" else self.r.choice(JOURNALS)
         self.a.steps.append(Event(kind, of))
+
+    def _retire(self) -> None:
+        """It is given up, and comes back: at once, later, or with a new declaration."""
+        scope, name = self.r.choice((("device", f"{self.group.site}:{self.group.device}"), ("journal", self.journal)))
+        self.a.steps.append(Event("retire", (scope, name)))
+        self.slot += self.r.choice((0, 1, 10, 300 * S // self.period, 900 * S // self.period))
+        if self.r.random() < 0.7:
+            self.now = self.slot * self.period
+            self.declare()
 
     def _change(self) -> None:
         what = self.r.choice(("period", "points", "again", "end", "journal", "period and points"))
