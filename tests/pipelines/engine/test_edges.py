@@ -14,6 +14,8 @@ from tests.pipelines.engine.both import Rows, by_engine, by_twin
 from tests.pipelines.engine.story import Declare, Event, Poll, S, Step
 from wayside.prove.group import Reading
 
+pytestmark = pytest.mark.timeout(900)  # the first to run compiles the kernels
+
 T = 1_790_000_100 * S  # a multiple of 300 s
 P = 10 * S
 H = 25 * S

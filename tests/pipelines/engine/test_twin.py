@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.pipelines.engine.both import by_engine, by_twin
 from tests.pipelines.engine.story import Author
 
+pytestmark = pytest.mark.timeout(900)  # the first to run compiles the kernels
+
 CASES = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 PROOF = settings(CASES, max_examples=3_000)
 seeds = st.integers(0, 2**32)
