@@ -7,6 +7,7 @@ is 230.1, not 230.10000000000002. Integers never pass through a float.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ GOOD: Final = 0
 ABSENT: Final = int(Quality.BAD | Quality.NOT_AVAILABLE)
 OUT_OF_RANGE: Final = int(Quality.BAD | Quality.OUT_OF_RANGE)
 _INT64: Final = (-1 << 63, (1 << 63) - 1)
+_FINITE: Final = (-sys.float_info.max, sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def converter(source: Source) -> Callable[[Raw], Converted]:
     value_of = _value_of(source)
     low = -math.inf if source.point.low is None else source.point.low
     high = math.inf if source.point.high is None else source.point.high
-    least, most = _INT64 if source.point.datatype is Datatype.INT64 else (-math.inf, math.inf)
+    least, most = _INT64 if source.point.datatype is Datatype.INT64 else _FINITE
 
     def convert(raw: Raw) -> Converted:
         if first <= raw <= last or raw - raw != 0:  # NaN and infinities are no numbers to go on with
@@ -61,7 +63,7 @@ def converter(source: Source) -> Callable[[Raw], Converted]:
         value = value_of(raw)
         if low <= value <= high and least <= value <= most:
             return value, GOOD
-        return (value if least <= value <= most and value - value == 0 else None), OUT_OF_RANGE
+        return (value if least <= value <= most else None), OUT_OF_RANGE
 
     return convert if source.codec.type is not Type.BIT else _boolean
 
@@ -128,22 +130,26 @@ def _boolean(raw: Raw) -> Converted:
 
 
 def _value_of(source: Source) -> Callable[[Raw], Raw]:
+    if source.codec.type.is_float:
+        return _of_float(source)
     scale, offset = source.scale, source.offset
     den = math.lcm(scale.denominator, offset.denominator)
     num, add = int(scale * den), int(offset * den)
+    if source.point.datatype is not Datatype.INT64:
+        return lambda raw: (raw * num + add) / den
+    step = source.point.resolution
+    if den == step == 1:
+        return lambda raw: raw * num + add
+    whole = 2 * den * step
+    return lambda raw: (2 * (raw * num + add) + whole // 2) // whole * step
+
+
+def _of_float(source: Source) -> Callable[[Raw], Raw]:
+    num, den, add = source.scale.numerator, source.scale.denominator, float(source.offset)
     if source.point.datatype is Datatype.INT64:
         step = source.point.resolution
-        if source.codec.type.is_float:
-            return lambda raw: _rounded(raw * num / den + add / den, step)
-        if den == step == 1:
-            return lambda raw: raw * num + add
-        whole = 2 * den * step
-        return lambda raw: (2 * (raw * num + add) + whole // 2) // whole * step
-    if scale == 1 and offset == 0:
-        return float
-    if source.codec.type.is_float:
-        return lambda raw: raw * num / den + add / den
-    return lambda raw: (raw * num + add) / den
+        return lambda raw: _rounded(raw * num / den + add, step)
+    return lambda raw: raw * num / den + add
 
 
 def _rounded(value: float, step: int) -> Raw:
