@@ -9,7 +9,7 @@ from edge.model.point import Group, Point
 from edge.model.record import EpochRecord, ScheduleRecord, TombstoneRecord
 from edge.sparkplug import payload as pl
 from edge.sparkplug.body import Extra, Undatable
-from pipelines.engine.nodes import Book, JournalNotes
+from pipelines.engine.nodes import Book, JournalNotes, name_of
 from pipelines.engine.taking import Taking
 from pipelines.ingest.births import KnownTable
 from pipelines.kernels.layout import AHEAD_NS
@@ -37,7 +37,7 @@ class Extras:
             case EpochRecord():
                 if record.epoch != notes.epoch:
                     notes.epoch = record.epoch
-                    self._taking.settled().epoch_began(str(journal))
+                    self._taking.settled().epoch_began(name_of(journal))
             case ScheduleRecord():
                 self._schedule(node, journal, t_ns, record)
             case TombstoneRecord():
@@ -80,12 +80,12 @@ class Extras:
         if engine.group(group.key) is None and not group.period_ns:
             return
         # A date that far ahead is a wrong clock's; windows that begin there would refuse everything until then.
-        engine.schedule(group, from_ns if from_ns <= receipt_ns + AHEAD_NS else receipt_ns, str(journal))
+        engine.schedule(group, from_ns if from_ns <= receipt_ns + AHEAD_NS else receipt_ns, name_of(journal))
         self._taking.changed(group.site, group.device)
 
     def _tombstone(self, node: str, journal: UUID, t_ns: int | None, record: TombstoneRecord) -> None:
         notes = self._book.journal(journal)
-        fields = {"node": node, "journal": str(journal), "first": record.first, "end": record.end}
+        fields = {"node": node, "journal": name_of(journal), "first": record.first, "end": record.end}
         fields["reason"] = record.reason
         if t_ns is not None:
             fields |= {"from_ns": t_ns - max(record.to_ns - record.from_ns, 0), "to_ns": t_ns}
@@ -102,7 +102,7 @@ class Extras:
             engine = self._taking.settled()
             engine.undatable(key, record.polls, record.ok, self._book.last_receipt_ns)
             return
-        fields = {"node": node, "journal": str(journal), "polls": record.polls, "ok": record.ok}
+        fields = {"node": node, "journal": name_of(journal), "polls": record.polls, "ok": record.ok}
         self._taking.note("undatable", fields | _names(notes, record.schedule))
 
 

@@ -15,7 +15,7 @@ from edge.sparkplug.body import NO_TABLE, Body, BodyError
 from edge.sparkplug.payload import PayloadError
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 from pipelines.engine.extras import Extras
-from pipelines.engine.nodes import Book
+from pipelines.engine.nodes import Book, name_of
 from pipelines.engine.owed import Owed
 from pipelines.engine.taking import Taking
 from pipelines.ingest import births
@@ -85,7 +85,7 @@ class Intake:
     def _carries(self, name: str, journal: UUID) -> None:
         other = self._book.carries(name, journal)
         if other is not None and self._book.may_tell("cloned_journal", name):
-            self._taking.note("cloned_journal", {"node": name, "other": other, "journal": str(journal)})
+            self._taking.note("cloned_journal", {"node": name, "other": other, "journal": name_of(journal)})
 
     def _data(self, name: str, payload: bytes, top: Outline) -> None:
         if top.body is None:
@@ -111,7 +111,12 @@ class Intake:
         for jump in verdict.jumps:
             self._jumped(name, jump)
         if verdict.fork:
-            fields = {"node": name, "journal": str(body.journal), "epoch": f"{body.epoch:016x}", "first": body.first}
+            fields = {
+                "node": name,
+                "journal": name_of(body.journal),
+                "epoch": f"{body.epoch:016x}",
+                "first": body.first,
+            }
             self._taking.note("journal_restored", fields)
         if verdict.decision is Decision.TAKEN:
             self._take(name, body, payload, top, verdict)
@@ -125,8 +130,8 @@ class Intake:
             self._book.count("held")
 
     def _jumped(self, name: str, jump: Jump) -> None:
-        self._taking.settled().jumped(str(jump.journal), jump.reason)
-        fields = {"node": name, "journal": str(jump.journal), "start": jump.start, "end": jump.end}
+        self._taking.settled().jumped(name_of(jump.journal), jump.reason)
+        fields = {"node": name, "journal": name_of(jump.journal), "start": jump.start, "end": jump.end}
         fields |= {"epoch": "" if jump.epoch is None else f"{jump.epoch:016x}", "reason": str(jump.reason)}
         self._taking.note("jumped", fields)
 
@@ -150,7 +155,7 @@ class Intake:
             with contextlib.suppress(PayloadError):  # told of when the part itself is read
                 self._extras.date(body.journal, table, payload)
         skip = bisect.bisect_left(body.offsets, take_from)
-        self._taking.add(Part(payload, top.metrics, len(body.offsets), skip, table, (name, str(body.journal))))
+        self._taking.add(Part(payload, top.metrics, len(body.offsets), skip, table, (name, name_of(body.journal))))
 
 
 def _reread(part: bytes) -> tuple[Body, Outline]:

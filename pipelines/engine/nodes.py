@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,12 @@ COUNTERS: Final = (
     "messages", "samples", "records", "bytes", "duplicates", "gaps", "held", "malformed", "foreign", "unnumbered",
     "unknown_tables", "undeclared", "holes",
 )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def name_of(journal: UUID) -> str:
+    """Write a journal as the state and the engine name it; writing a UUID costs as much as judging a message."""
+    return str(journal)
 
 
 class Node(msgspec.Struct, array_like=True):
@@ -66,11 +73,18 @@ class Book(msgspec.Struct, array_like=True):
 
     def node(self, name: str) -> Node:
         """Give what is known of a node of ours, which may be nothing."""
-        return self.nodes.setdefault(name, Node())
+        node = self.nodes.get(name)
+        if node is None:
+            node = self.nodes[name] = Node()
+        return node
 
     def journal(self, journal: UUID) -> JournalNotes:
         """Give what is known of a journal, which may be nothing."""
-        return self.journals.setdefault(str(journal), JournalNotes())
+        text = name_of(journal)
+        notes = self.journals.get(text)
+        if notes is None:
+            notes = self.journals[text] = JournalNotes()
+        return notes
 
     def hear_foreign(self, name: str) -> None:
         """Count a message of another vendor's edge node."""
@@ -88,14 +102,15 @@ class Book(msgspec.Struct, array_like=True):
 
     def carries(self, name: str, journal: UUID) -> str | None:
         """Note that a node sends of a journal; gives another one that is alive with it."""
-        node, notes = self.node(name), self.journal(journal)
-        text = str(journal)
+        node, notes, text = self.node(name), self.journal(journal), name_of(journal)
         if not node.journals or node.journals[-1] != text:
             node.journals = [j for j in node.journals if j != text] + [text]
-        before, notes.node = notes.node, name
-        if before in ("", name) or not self.nodes[before].is_alive or self.nodes[before].journals[-1] != text:
+        before = notes.node
+        if before == name:
             return None
-        return before
+        notes.node = name
+        other = self.nodes.get(before)
+        return before if other is not None and other.is_alive and other.journals[-1] == text else None
 
     def centre_opened(self) -> None:
         """Know of no node whether it is alive: a death may have been missed."""

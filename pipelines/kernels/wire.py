@@ -32,6 +32,8 @@ HOLE, OUTCOME, FLOAT, DOUBLE, INT64, BOOLEAN, STRING = 0, 1, 2, 3, 4, 5, 6
 # what `decode` says of a part
 TAKEN, UNCOVERED, MALFORMED = 0, 1, 2
 
+ALIAS_TAG, TIMESTAMP_TAG, LONG_TAG, FLOAT_TAG = 2 << 3, 3 << 3, 11 << 3, 12 << 3 | 5
+
 LATEST_MS = 4_611_686_018_427
 """Dates beyond, in the year 2116, are taken for this one: nanoseconds must fit. [ms]"""
 OTHER_OUTCOME = 32_767
@@ -52,15 +54,16 @@ def _signed(number: Any) -> int:
 def varint(data: Words, at: int, end: int) -> tuple[int, int]:
     """Read a number of at most 64 bits in its two's complement; gives it and where it ends, -1 if there is none."""
     value = 0
-    for i in range(10):
-        if at + i >= end:
-            break
-        byte = _signed(data[at + i])
-        if i == 9 and byte > 1:
-            break
-        value |= (byte & 0x7F) << (7 * i)
+    shift = 0
+    while at < end:
+        byte = _signed(data[at])
+        at += 1
+        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at + i + 1
+            return value, at if shift < 63 or byte <= 1 else -1
+        shift += 7
+        if shift > 63:
+            break
     return 0, -1
 
 
@@ -249,6 +252,31 @@ def decode(
             properties = 0
             inner = begin
             while inner < stop:
+                first = data[inner]
+                # What a gateway of ours sends, first: half the time is saved by not asking `field`.
+                if first in (ALIAS_TAG, TIMESTAMP_TAG, LONG_TAG):
+                    got, inner = varint(data, inner + 1, stop)
+                    if inner < 0 or (first == ALIAS_TAG and got < 0):
+                        status = UNCOVERED
+                        break
+                    if first == ALIAS_TAG:
+                        alias = got
+                    elif first == TIMESTAMP_TAG:
+                        t_ms = LATEST_MS if got < 0 or got > LATEST_MS else got
+                    else:
+                        held = 11
+                        number = got
+                    continue
+                if first == FLOAT_TAG and stop - inner > 4:
+                    held = 12
+                    number = (
+                        _signed(data[inner + 1])
+                        | _signed(data[inner + 2]) << 8
+                        | _signed(data[inner + 3]) << 16
+                        | _signed(data[inner + 4]) << 24
+                    )
+                    inner += 5
+                    continue
                 what, got, got_end, inner = field(data, inner, stop)
                 if inner < 0:
                     status = UNCOVERED
