@@ -119,7 +119,8 @@ def _nearest(source: Source) -> Callable[[Raw], Raw]:
 def _others(codec: Codec, near: Raw) -> tuple[Raw, ...]:
     """Raw numbers that may convert to a value, after rounding, where the nearest does not."""
     if codec.type.is_float:
-        return math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
+        below, above = math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
+        return below, above, math.nextafter(below, -math.inf), math.nextafter(above, math.inf)
     assert isinstance(near, int)
     first, last = codec.absent
     return near - 1, near + 1, first - 1, last + 1, *codec.type.limits

@@ -82,6 +82,8 @@ def test_decode_is_undone_by_encode(some: list[Source], limit: Limits, data: st.
         ((value,), (mark,)) = decoded
         if value is None and mark == OUT_OF_RANGE:
             continue  # the value is gone
+        if one.codec.type.is_float and isinstance(one.codec.not_available, int):
+            continue  # rounding may hit the one number that means none
         assert plan.decode(answers(plan.requests, plan.encode([value]))) == decoded
 
 
