@@ -70,6 +70,8 @@ class Verdict:
     """How many differences there are."""
     differences: list[str] = field(default_factory=list)
     """The first of them."""
+    where: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    """(start, end, lost, twice, wrong) of every window with a difference. [ns since 1970, UTC]"""
 
     @property
     def ok(self) -> bool:
@@ -102,6 +104,12 @@ class Verdict:
             "differences": self.differences,
             "ok": self.ok,
         }
+
+    def within(self, from_ns: int, to_ns: int) -> tuple[int, int, int]:
+        """Count polls lost, polls twice and values wrong in the windows that [from, to) touches."""
+        hit = [counts for start, end, *counts in self.where if start < to_ns and from_ns < end]
+        lost, twice, wrong = (sum(column) for column in zip(*hit, strict=True)) if hit else (0, 0, 0)
+        return lost, twice, wrong
 
     def last_line(self) -> str:
         """Say it in a line."""
@@ -190,6 +198,7 @@ def _compare_windows(expected: Table, stored: Table, named: set[RowKey], verdict
         place = tuple(tag for tag in key[1] if tag[0] in {"device", "site"})
         verdict.untouched += key not in named and (place, key[2], key[3]) in whole
         ours, theirs = expected.get(key), stored.get(key)
+        before = verdict.wrong
         if _equal(ours, theirs):
             verdict.equal += 1
         elif ours is None:
@@ -200,6 +209,8 @@ def _compare_windows(expected: Table, stored: Table, named: set[RowKey], verdict
             for name in sorted(ours.keys() | theirs.keys()):
                 if not _same(ours.get(name), theirs.get(name)):
                     verdict.differ(f"{_said(key)}: {name} is {theirs.get(name)!r}, not {ours.get(name)!r}")
+        if verdict.wrong > before:
+            verdict.where.append((key[3], key[3] + key[2] * _S_NS, 0, 0, verdict.wrong - before))
 
 
 def _compare_polls(
@@ -251,8 +262,11 @@ def _compare_arrived(expected: Table, stored: Table, verdict: Verdict) -> None:
     for key in bases:
         ours, theirs = (int(table.get(key, {}).get("arrived", 0)) for table in (expected, stored))
         verdict.stored += theirs
-        verdict.lost += max(0, ours - theirs)
-        verdict.twice += max(0, theirs - ours)
+        lost, twice = max(0, ours - theirs), max(0, theirs - ours)
+        verdict.lost += lost
+        verdict.twice += twice
+        if lost or twice:
+            verdict.where.append((key[3], key[3] + key[2] * _S_NS, lost, twice, 0))
 
 
 def _bases(keys: Iterable[RowKey]) -> list[RowKey]:

@@ -67,9 +67,12 @@ def test_an_integer_stored_as_a_double(spoilt: City) -> None:
 
 
 def test_a_lost_poll(spoilt: City) -> None:
-    spoilt.row("arrived").fields["arrived"] -= 1
+    row = spoilt.row("arrived")
+    row.fields["arrived"] -= 1
     verdict = verdict_on(spoilt)
     assert not verdict.ok
+    assert verdict.within(row.t_ns, row.t_ns + 1) == (1, 0, 1)
+    assert verdict.within(row.t_ns - 1, row.t_ns) == verdict.within(row.t_ns + 60 * 10**9, 1 << 62) == (0, 0, 0)
     assert (verdict.lost, verdict.twice) == (1, 0)
     assert "1 lost, 0 twice" in verdict.last_line()
 
