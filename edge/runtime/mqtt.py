@@ -86,7 +86,9 @@ class Connection:
         self.accepted: asyncio.Future[ReasonCode | None] = self._loop.create_future()
         """The broker's answer to CONNECT; None if there was none."""
         self.lost: asyncio.Future[str] = self._loop.create_future()
-        """Done, with the reason, when the connection has ended."""
+        """Done, with the reason, when the connection has ended (or when a task that awaited it was cancelled)."""
+        self.end = ""
+        """Why it has ended; empty while it has not."""
         self.on_message: Callable[[str, bytes], None] = lambda _topic, _payload: None
         client.on_connect, client.on_disconnect, client.on_message = self._connected, self._disconnected, self._message
         client.on_subscribe, client.on_publish = self._subscribed, self._published
@@ -103,7 +105,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether it has not ended."""
-        return not self.lost.done()
+        return not self.end
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether so many bytes may be published now."""
@@ -180,9 +182,10 @@ class Connection:
             self._timer = self._loop.call_later(_MISC_S, self._misc)
 
     def _fail(self, reason: str) -> None:
-        if self.lost.done():
+        if self.end:
             return
-        self.lost.set_result(reason)
+        self.end = reason or "no reason given"
+        _settle(self.lost, self.end)
         if self._timer is not None:
             self._timer.cancel()
         if not self.accepted.done():
@@ -238,7 +241,7 @@ class Broker:
             yield connection
         finally:
             connection.disconnect()
-            self.link, self.reason = Link.PAUSING, connection.lost.result()
+            self.link, self.reason = Link.PAUSING, connection.end
             if self._clock.real_s() - began_s >= STEADY_S:
                 self._backoff.reset()
             if self._guessed:
@@ -261,7 +264,7 @@ class Broker:
         answer = connection.accepted.result()
         if answer is not None and not answer.is_failure and connection.is_open:
             return connection
-        reason = f"the broker refuses us: {answer}" if answer is not None else connection.lost.result()
+        reason = f"the broker refuses us: {answer}" if answer is not None else connection.end
         connection._fail("refused")  # noqa: SLF001 # this module's own class
         self._try_other_version(answer)
         raise BrokerGone(str(self.address), reason)

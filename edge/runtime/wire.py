@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import socket
 import ssl
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import PeerUnreachable
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 REACH_S = 5.0
 """Longest time for connecting, and for the handshake of TLS."""
 _CHUNK_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
 
 
 class Version(enum.StrEnum):
@@ -130,6 +133,8 @@ class Wire:
         if self._sock.fileno() < 0:
             return
         self._flush()
+        if self._sock.fileno() < 0:
+            return  # what was left failed, and that closed it
         self._loop.remove_writer(self._sock)
         self._loop.remove_reader(self._sock)
         self._sock.close()
@@ -166,33 +171,62 @@ class Wire:
 
 
 async def dial(address: Address) -> socket.socket:
-    """Connect in a daemon thread: resolving a name can't be broken off, and must not hold up the process's end."""
-    loop = asyncio.get_running_loop()
-    opened: asyncio.Future[socket.socket] = loop.create_future()
+    """Connect in a daemon thread: resolving a name can't be broken off, and must not hold up the process's end.
 
-    def hand_over(sock: socket.socket | None, failure: str) -> None:
-        if failure:
-            if not opened.done():
-                opened.set_exception(BrokerGone(str(address), failure))
-        elif sock is not None:
-            sock.close() if opened.done() else opened.set_result(sock)
+    Raises:
+        BrokerGone: it can't be reached.
+    """
+    call = _Call(address, asyncio.get_running_loop())
+    threading.Thread(target=call.work, name="edge.runtime.wire.dial", daemon=True).start()
+    try:
+        return await call.answer
+    except asyncio.CancelledError:
+        call.hang_up()
+        raise
 
-    def work() -> None:
-        sock, failure = None, ""
+
+class _Call:
+    """One attempt, whose socket is closed by the thread or by `hang_up`, whichever comes last."""
+
+    def __init__(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
+        self._address, self._loop = address, loop
+        self.answer: asyncio.Future[socket.socket] = loop.create_future()
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._hung_up = False
+
+    def work(self) -> None:
         try:
-            sock = _open(address)
+            sock = _open(self._address)
         except OSError as error:
-            failure = error.strerror or str(error) or "no answer"
+            self._tell(self._fail, error.strerror or str(error) or "no answer")
         except UnicodeError:
-            failure = "no possible name of a host"
-        try:
-            loop.call_soon_threadsafe(hand_over, sock, failure)
-        except RuntimeError:  # the loop has closed meanwhile
-            if sock is not None:
-                sock.close()
+            self._tell(self._fail, "no possible name of a host")
+        else:
+            with self._lock:
+                self._sock = sock
+                if self._hung_up:
+                    sock.close()
+                    return
+            self._tell(self._succeed, sock)
 
-    threading.Thread(target=work, name="edge.runtime.mqtt.dial", daemon=True).start()
-    return await opened
+    def hang_up(self) -> None:
+        with self._lock:
+            self._hung_up = True
+            if self._sock is not None:
+                self._sock.close()
+
+    def _tell(self, what: Callable[[_T], None], value: _T) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile; who waited was cancelled before
+            self._loop.call_soon_threadsafe(what, value)
+
+    def _fail(self, reason: str) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(BrokerGone(str(self._address), reason))
+
+    def _succeed(self, sock: socket.socket) -> None:
+        if not self.answer.done():
+            self.answer.set_result(sock)
 
 
 def _open(address: Address) -> socket.socket:

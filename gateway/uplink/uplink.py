@@ -249,7 +249,8 @@ class Uplink:
             self._heard_s = now_s
             lineage = [Span(epoch, first) for epoch, first in self._journal.lineage()]
             self._sender.acknowledged(word, lineage, self._journal.oldest, now_s)
-            self._journal.acknowledge(self._sender.position)
+            if self._sender.phase is Phase.SENDING:
+                self._journal.acknowledge(self._sender.position)
 
     def _tick(self, now_s: float) -> None:
         """At each publish interval, all that is committed and dated is due."""

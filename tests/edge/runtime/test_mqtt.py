@@ -243,6 +243,15 @@ async def test_a_wait_for_the_broker_can_be_broken_off(server: Mosquitto, monkey
     server.resume()
 
 
+async def test_a_task_that_awaits_the_loss_can_be_cancelled(server: Mosquitto) -> None:
+    async with reach(server.port).session(no_will) as connection:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.lost, 0.01)
+        assert connection.is_open
+    assert connection.end
+    assert connection._wire.fileno() < 0
+
+
 def test_an_address_is_named_without_its_secrets() -> None:
     address = Address("b", 8883, Tls(), "user", "secret")
     assert str(address) == "mqtts://b:8883"
