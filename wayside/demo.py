@@ -25,7 +25,7 @@ from wayside.commands._output import say_json, say_table
 from wayside.pictures import draw
 from wayside.prove.compare import Verdict, prove
 from wayside.prove.journals import Journals
-from wayside.stage import GROUP, Stage
+from wayside.stage import READY_S, Stage
 from wayside.watch import View, Watcher, view
 
 SCALE = 60
@@ -38,7 +38,6 @@ _KILL_AT, _KILL_FOR_S = 0.6, 1.0
 _MOST_AWAY_S = 20.0
 _BEFORE_S = 2
 """What was read so shortly before a fault may not have been acknowledged yet, and is at risk too."""
-_SETTLE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -106,18 +105,6 @@ class Show:
             self.out.show(watcher.look(self.t_s, self._phase()))
             time.sleep(_LOOK_S)
 
-    def settle(self) -> None:
-        """Stop the gateways, see that the centre has every record, close every window."""
-        self.out.say("stopping the gateways; what they have committed is delivered and every window closed")
-        for gateway in self.stage.gateways.values():
-            gateway.ask_to_stop()
-        for gateway in self.stage.gateways.values():
-            gateway.await_end()
-        for name in self.stage.gateways:
-            self._drain(name)
-            self.stage.ask_centre({"do": "retire", "scope": "gateway", "name": f"{GROUP}/{name}"})
-        self.stage.ask_centre({"do": "checkpoint"}, _SETTLE_S)
-
     def _phase(self) -> str:
         return next((fault.kind.replace("_", " ") for fault in self.faults if not fault.to_ns), "all well")
 
@@ -138,7 +125,7 @@ class Show:
 
     def _revive(self, name: str) -> None:
         self.stage.gateways[name].start()
-        self.stage.gateways[name].await_ready(_SETTLE_S)
+        self.stage.gateways[name].await_ready(READY_S)
         self._end()
         self.out.say(f"{self.t_s:5.1f} s  {name} runs again on its journal")
 
@@ -147,34 +134,6 @@ class Show:
 
     def _end(self) -> None:
         self.faults[-1].to_s, self.faults[-1].to_ns = self.t_s, self.clock.wall_ns()
-
-    def _drain(self, name: str) -> None:
-        """A gateway that ended with a backlog is started without its buses, until the centre has everything."""
-        if self._has_all(name):
-            return
-        self.stage.unplug(name)
-        gateway = self.stage.gateways[name]
-        gateway.start()
-        gateway.await_ready(_SETTLE_S)
-        for _ in range(int(_SETTLE_S / _LOOK_S)):
-            if not self.stage.ask_gateway(name, {"do": "status"})["backlog"]:
-                break
-            time.sleep(_LOOK_S)
-        gateway.ask_to_stop()
-        gateway.await_end()
-
-    def _has_all(self, name: str) -> bool:
-        """Compare the journal's own end with the position that the centre states."""
-        epochs = Journals([self.stage.journal(name)]).epochs
-        stated = {
-            (each["journal"], each["epoch"]): each["position"]
-            for each in self.stage.ask_centre({"do": "status"})["positions"]
-        }
-        return all(
-            stated.get((epoch.journal, f"{epoch.record.epoch:016x}"), -1) > epoch.entries[-1].offset
-            for epoch in epochs
-            if epoch.entries
-        )
 
 
 def run(*, seed: int, minutes: float | None, directory: Path, influx: str | None, as_json: bool) -> bool:
@@ -193,9 +152,18 @@ def run(*, seed: int, minutes: float | None, directory: Path, influx: str | None
         stage.start()
         show = Show(stage, RealClock(SCALE, origin_s), 60 * (minutes or MINUTES), out)
         show.play()
-        show.settle()
+        out.say("stopping the gateways; what they have committed is delivered, and every window closed")
+        stage.settle()
         out.say("comparing the journals, the simulator's truth and the stored rows")
         return _tell(show, as_json=as_json)
+
+
+def judge(stage: Stage, copies: Sequence[Path] = ()) -> Verdict:
+    """Prove what a settled stage has stored; `copies` are of journals that were replaced or evicted since."""
+    with Store(stage.store) as store:
+        rows, incidents = store.rows(Selection()), store.incidents()
+    journals = [*copies, *(stage.journal(name) for name in stage.gateways)]
+    return prove(journals, rows, incidents, stage.city_dir / TRUTH)
 
 
 def _tell(show: Show, *, as_json: bool) -> bool:
@@ -205,9 +173,9 @@ def _tell(show: Show, *, as_json: bool) -> bool:
     for fault in show.faults:
         from_ns = fault.from_ns - _BEFORE_S * SCALE * 10**9
         fault.at_risk = sum(_good_polls(journals[name], from_ns, fault.to_ns) for name in fault.gateways)
+    verdict = judge(stage)
     with Store(stage.store) as store:
-        rows, incidents, windows = store.rows(Selection()), store.incidents(), ledger(store, Selection())
-    verdict = prove([stage.journal(name) for name in stage.gateways], rows, incidents, stage.city_dir / TRUTH)
+        windows = ledger(store, Selection())
     note = f"Seed {stage.cast.seed}. {verdict.last_line()}."
     page = draw(stage.store, stage.directory / "page.html", title="A small city", note=note)
     if as_json:

@@ -64,11 +64,11 @@ def volume_panels(rows: list[Row]) -> list[Panel]:
     panels: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     window = window_name(rows[0].window_s) if rows else ""
     for row in rows:
-        field = _volume_field(row)
-        if field is not None:
+        volume = _volume(row)
+        if volume is not None:
             place = (row.tags.get("site", ""), row.tags.get("device", ""))
             lane = _part(row.tags)
-            panels.setdefault(place, {}).setdefault(lane, {})[row.t_ns] = float(row.fields[field])
+            panels.setdefault(place, {}).setdefault(lane, {})[row.t_ns] = volume
     step_ns = rows[0].window_s * 10**9 if rows else 0
     return [
         Panel(
@@ -111,11 +111,18 @@ def _fine(store: Store, measurement: str) -> list[Row]:
     return found
 
 
-def _volume_field(row: Row) -> str | None:
-    """An interval's volume, else what a lifetime count grew by."""
-    names = [name for name in row.fields if name.endswith("_sum") and "volume" in name]
-    names += [name for name in row.fields if name.endswith("_increase")]
-    return names[0] if names else None
+def _volume(row: Row) -> float | None:
+    """The volume of a window's intervals, else what a lifetime count grew by; None where an interval is missing."""
+    fields = row.fields
+    for name in fields:
+        if name.startswith("volume") and name.endswith("_n"):
+            stem = name.removesuffix("_n")
+            return None if fields.get(f"{stem}_missed") else _float(fields.get(f"{stem}_sum"))
+    return next((float(value) for name, value in fields.items() if name.endswith("_increase")), None)
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _part(tags: dict[str, str]) -> str:
@@ -149,7 +156,7 @@ def _pct(sums: Totals) -> str:
 def _volumes(panels: list[Panel]) -> str:
     shown = panels[:_MOST_PANELS]
     rest = f" The first {len(shown)} of {len(panels)} counters." if len(shown) < len(panels) else ""
-    text = f"Vehicles in each window of {_said(shown[0].window)}, by lane.{rest}"
+    text = f"Vehicles in each window of {_said(shown[0].window)}, by lane. A gap is a window with a missing interval, never a zero.{rest}"
     return _section("Volumes", text, lines_svg(shown, "Volumes [vehicles]"))
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from edge.errors import Refused, WaysideError
+from edge.errors import PeerUnreachable, Refused, WaysideError
 from edge.runtime.clock import ORIGIN, SCALE
 from edge.runtime.control import call
 from wayside.broker import Broker
 from wayside.cast import Cast
 from wayside.children import Child, wayside
+from wayside.prove.journals import Journals
 
 GROUP = "city"
 HOST = "wayside"
@@ -21,7 +23,9 @@ COMMIT_S = 0.25
 """Real time; at a scale of 60 these are 15 s of the city's."""
 PUBLISH_S = 0.5
 CHECKPOINT_S = 2
-_READY_S = 60.0
+READY_S = 60.0
+SETTLE_S = 60.0
+_LOOK_S = 0.1
 _MARK = "made-by-wayside-demo"
 
 
@@ -97,15 +101,31 @@ class Stage:
         self.broker.start()
         self.city.start()
         self.centre.start()
-        self.city.await_ready(_READY_S)
+        self.city.await_ready(READY_S)
         endpoints = json.loads((self.city_dir / "endpoints.json").read_text())["buses"]
         for name in self.gateways:
             self.gateway_toml(name).write_text(self._gateway_text(name, endpoints))
-        self.centre.await_ready(_READY_S)
+        self.centre.await_ready(READY_S)
         for gateway in self.gateways.values():
             gateway.start()
         for gateway in self.gateways.values():
-            gateway.await_ready(_READY_S)
+            gateway.await_ready(READY_S)
+
+    def settle(self) -> None:
+        """Stop the gateways, see that the centre has every record, close every window, have the rows stored.
+
+        Raises:
+            PeerUnreachable: a backlog does not drain, or somebody does not answer.
+        """
+        for gateway in self.gateways.values():
+            gateway.ask_to_stop()
+        for gateway in self.gateways.values():
+            gateway.await_end()
+        for name in self.gateways:
+            if not self._has_all(name):
+                self._drain(name)
+            self.ask_centre({"do": "retire", "scope": "gateway", "name": f"{GROUP}/{name}"})
+        self.ask_centre({"do": "checkpoint"}, SETTLE_S)
 
     def ask_centre(self, request: dict[str, Any], timeout_s: float = 15.0) -> dict[str, Any]:
         """Ask the centre through its control socket."""
@@ -120,6 +140,33 @@ class Stage:
         centre = _asked(self.directory / "central" / "control.sock")
         return centre, {name: _asked(self.directory / name / "control.sock") for name in self.gateways}
 
+    def _has_all(self, name: str) -> bool:
+        """Compare the journal's own end with the position that the centre states."""
+        stated = {
+            (each["journal"], each["epoch"]): each["position"]
+            for each in self.ask_centre({"do": "status"})["positions"]
+        }
+        return all(
+            stated.get((epoch.journal, f"{epoch.record.epoch:016x}"), -1) > epoch.entries[-1].offset
+            for epoch in Journals([self.journal(name)]).epochs
+            if epoch.entries
+        )
+
+    def _drain(self, name: str) -> None:
+        """Run a gateway without its buses until the centre has everything."""
+        self.gateway_toml(name).write_text(self._gateway_head(name))
+        gateway = self.gateways[name]
+        gateway.start()
+        gateway.await_ready(READY_S)
+        for _ in range(int(SETTLE_S / _LOOK_S)):
+            if not self.ask_gateway(name, {"do": "status"})["backlog"]:
+                break
+            time.sleep(_LOOK_S)
+        gateway.ask_to_stop()
+        gateway.await_end()
+        if not self._has_all(name):
+            raise PeerUnreachable(name, f"its backlog did not drain in {SETTLE_S:.0f} s; see {gateway.log}")
+
     def _central_toml(self) -> str:
         lines = [
             "[central]",
@@ -132,10 +179,6 @@ class Stage:
         if self.influx:
             lines += ["[[influx]]", f'url = "{self.influx}"', 'api = "v1"', 'database = "wayside_demo"']
         return "\n".join(lines) + "\n"
-
-    def unplug(self, name: str) -> None:
-        """Leave a gateway without buses: when it is started again it delivers what it has, and reads nothing."""
-        self.gateway_toml(name).write_text(self._gateway_head(name))
 
     def _gateway_text(self, name: str, endpoints: dict[str, dict[str, str]]) -> str:
         lines = [self._gateway_head(name)]

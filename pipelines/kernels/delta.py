@@ -75,13 +75,13 @@ def fields_int(ints: Ints, cell: int, out_i: Ints, has: Words, i: int) -> bool:
     n = ints[cell, N]
     if n == 0 and ints[cell, MISSED] == 0:
         return False
-    out_i[i] = ints[cell, SUM]
     out_i[i + 1] = n
     out_i[i + 2] = ints[cell, MISSED]
-    has[i : i + 3] = True
-    if n > 0:
+    has[i + 1 : i + 3] = True
+    if n > 0:  # a sum of nothing would be a zero that nobody measured
+        out_i[i] = ints[cell, SUM]
         out_i[i + 3] = ints[cell, MAX_INT]
-        has[i + 3] = True
+        has[i] = has[i + 3] = True
     return True
 
 

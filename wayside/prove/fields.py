@@ -125,10 +125,8 @@ class Delta:
         if n == 0 and self.missed == 0:
             return {}
         found = {f"{stem}_n": n, f"{stem}_missed": self.missed}
-        if is_whole(self.point):
-            found[f"{stem}_sum"] = self.total
-            if n > 0:
-                found[f"{stem}_max"] = max(self.values)
+        if n > 0 and is_whole(self.point):
+            found |= {f"{stem}_sum": self.total, f"{stem}_max": max(self.values)}
         elif n > 0:
             found |= {f"{stem}_mean": self.total / n} | self._range(stem)
         return found

@@ -169,6 +169,13 @@ def test_a_skipped_interval_is_missed_and_one_read_again_is_not_counted(tell: Te
     assert (field(rows, "v_sum", 60), field(rows, "v_missed", 60)) == (7, 2)
 
 
+def test_a_window_whose_intervals_were_all_missed_has_no_sum(tell: Tell) -> None:
+    steps: list[Step] = [declare(VOLUME), poll(20, ("v", 0, 5)), poll(200, ("v", 180, 0)), DONE]
+    rows, _ = tell(steps)
+    assert (field(rows, "v_n", 60), field(rows, "v_missed", 60), field(rows, "v_sum", 60)) == (0, 3, None)
+    assert (field(rows, "v_n", 180), field(rows, "v_sum", 180)) == (1, 0)
+
+
 def test_a_delta_that_is_declared_no_more_misses_nothing(tell: Tell) -> None:
     steps: list[Step] = [declare(GAUGE, VOLUME), poll(20, ("v", 0, 5)), declare(GAUGE, from_ns=T + 30 * S)]
     rows, _ = tell([*steps, *(poll(s, ("g", s, 1.0)) for s in (60, 120, 180)), DONE])

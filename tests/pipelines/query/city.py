@@ -49,12 +49,17 @@ def _energy() -> RowBlock:
 
 def _traffic() -> RowBlock:
     rows: Rows = [
-        ((("device", "counter"), ("lane", lane), ("site", "ring")), 60, T0_NS + k * MINUTE_NS, {"volume_sum": 10 + k})
+        (
+            (("device", "counter"), ("lane", lane), ("site", "ring")),
+            60,
+            T0_NS + k * MINUTE_NS,
+            {"volume_sum": 10 + k, "volume_n": 2, "volume_missed": 0},
+        )
         for lane in "12"
         for k in range(MINUTES)
         if k != 2
     ]
-    return block(RowShape("traffic", (), ("volume_sum",)), rows)
+    return block(RowShape("traffic", (), ("volume_sum", "volume_n", "volume_missed")), rows)
 
 
 def _ledger() -> RowBlock:
