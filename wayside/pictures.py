@@ -156,7 +156,8 @@ def _pct(sums: Totals) -> str:
 def _volumes(panels: list[Panel]) -> str:
     shown = panels[:_MOST_PANELS]
     rest = f" The first {len(shown)} of {len(panels)} counters." if len(shown) < len(panels) else ""
-    text = f"Vehicles in each window of {_said(shown[0].window)}, by lane. A gap is a window with a missing interval, never a zero.{rest}"
+    each = f"Vehicles in each window of {_said(shown[0].window)}, by lane."
+    text = f"{each} A gap is a window with a missing interval, never a zero.{rest}"
     return _section("Volumes", text, lines_svg(shown, "Volumes [vehicles]"))
 
 

@@ -92,8 +92,8 @@ class Engine:
     def schedule(self, group: Group, from_ns: int, journal: str) -> int:
         """Declare a group, or change it, or end it (period 0); gives its dense index.
 
-        An unchanged declaration changes nothing but the journal. A `from_ns` that is not after the group's watermark, or
-        before its first open window, counts from there on.
+        An unchanged declaration changes nothing but the journal. A `from_ns` that is not after the group's watermark,
+        or before its first open window, counts from there on.
         """
         self._event += 1
         g = self._groups.get(group.key)

@@ -23,7 +23,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 _FOLDER = Path(__file__).parent
-_IMPORTED = re.compile(r"^from [\w.]*\b" + _FOLDER.name + r"(?:\.(\w+) import|\s+import\s+(\([^)]*\)|[^\n]*))", re.MULTILINE)
+_IMPORTED = re.compile(
+    r"^from [\w.]*\b" + _FOLDER.name + r"(?:\.(\w+) import|\s+import\s+(\([^)]*\)|[^\n]*))", re.MULTILINE
+)
 
 
 @functools.cache

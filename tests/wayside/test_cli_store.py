@@ -44,8 +44,8 @@ def test_query_narrows_by_time_tag_and_field(store: Path, capsys: pytest.Capture
         "--from", "2026-09-21T14:16", "--to", f"{T0_NS + 4 * MINUTE_NS}",
     )  # fmt: skip
     assert [(row["t_ns"], row["fields"]) for row in rows] == [
-        (T0_NS + MINUTE_NS, {"volume_sum": 11}),
-        (T0_NS + 3 * MINUTE_NS, {"volume_sum": 13}),
+        (T0_NS + MINUTE_NS, {"volume_sum": 11, "volume_n": 2, "volume_missed": 0}),
+        (T0_NS + 3 * MINUTE_NS, {"volume_sum": 13, "volume_n": 2, "volume_missed": 0}),
     ]
 
 

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from pipelines.query.select import Row
 from pipelines.sinks.embedded import EmbeddedStore
 from tests.pipelines.query.city import city
 from wayside.drawing import natural
-from wayside.pictures import draw
+from wayside.pictures import draw, volume_panels
 
 
 def test_the_page_stands_alone_and_shows_all_three_pictures(tmp_path: Path) -> None:
@@ -42,6 +43,18 @@ def test_a_lane_without_a_window_has_a_gap_not_a_zero(tmp_path: Path) -> None:
     volumes = re.findall(r"<svg.*?</svg>", text, re.DOTALL)[0]
     lane = next(path for path in re.findall(r'<path d="(M [^"]*)"[^>]*stroke: #2f7fd6', volumes) if path.count("L") > 1)
     assert lane.count("M ") == 2
+
+
+def test_a_window_with_a_missing_interval_is_a_gap_and_never_another_fields_value() -> None:
+    tags = {"site": "ring", "device": "counter", "lane": "1"}
+    fields: list[dict[str, float | int]] = [
+        {"volume_n": 2, "volume_missed": 0, "volume_sum": 9, "vehicles_increase": 8},
+        {"volume_n": 1, "volume_missed": 1, "volume_sum": 4, "vehicles_increase": 8},
+        {"volume_n": 0, "volume_missed": 2, "vehicles_increase": 0},
+        {"volume_n": 2, "volume_missed": 0, "volume_sum": 0, "vehicles_increase": 1},
+    ]
+    (panel,) = volume_panels([Row("traffic", tags, 60, k, each) for k, each in enumerate(fields)])
+    assert panel.lines[0].points == {0: 9.0, 3: 0.0}
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
