@@ -1,1 +1,1 @@
-"""."""
+"""The process at the centre: front, log, reader, windows, checkpoint, followers, queries."""

@@ -1,1 +1,1 @@
-"""."""
+"""Proof: real peers on loopback first, verified fakes second."""

@@ -26,6 +26,7 @@ NOUNS = {
     "ledger": "Say what each window expected, what arrived, and why the rest did not.",
     "retire": "Declare that a journal, gateway or device will never speak again.",
     "sites": "The registry of sites: list and check it.",
+    "sim": "Simulated devices: a city of meters and traffic counters.",
     "profiles": "Kinds of devices: list, show and check their profiles.",
 }
 """Every noun and its line of help; `wayside/commands/<noun>.py` holds its `command`."""

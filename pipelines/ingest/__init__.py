@@ -1,1 +1,1 @@
-"""."""
+"""From the broker to columns: front, log, frames, births, series; and the host that answers."""

@@ -1,0 +1,122 @@
+"""The city as a process: builds devices and lines, then serves them until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from edge.errors import ConfigurationError, Mistake, PeerUnreachable
+from edge.model.point import Domain
+from edge.profile.load import Profile
+from edge.runtime.clock import Clock, process_clock
+from edge.runtime.ready import ready, stopping
+from edge.runtime.supervisor import Supervisor, stop_on_signals
+from wayside.city.devices import Image, Unit
+from wayside.city.line import RtuLine, TcpServer, byte_s
+from wayside.city.meters import Meter
+from wayside.city.settings import Bus, City, DeviceSettings, TcpBus, load_city
+from wayside.city.sources import Model, Origin, source_of
+from wayside.city.traffic import Traffic
+from wayside.city.truth import Truth
+
+ENDPOINTS = "endpoints.json"
+TRUTH = "truth.ndjson"
+
+
+def run(path: Path, directory: Path, minutes: float | None) -> None:
+    """Serve the city of a file until SIGTERM, or for some minutes of real time.
+
+    Raises:
+        ConfigurationError: every mistake in the file.
+        PeerUnreachable: a port is taken.
+    """
+    city, profiles = load_city(path)
+    directory.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_serve(city, profiles, directory.absolute(), minutes))
+
+
+async def _serve(city: City, profiles: list[Profile], directory: Path, minutes: float | None) -> None:
+    stop = stop_on_signals()
+    clock = process_clock(["host"])
+    truth = Truth(directory / TRUTH, clock)
+    lines: dict[str, TcpServer | RtuLine] = {}
+    try:
+        lines |= lines_of(city, profiles, directory, clock, truth)
+        await open_all(lines, directory)
+        async with Supervisor(clock) as supervisor:
+            supervisor.start("city.truth", truth.run)
+            ready(devices=len(city.device), endpoints=str(directory / ENDPOINTS))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), None if minutes is None else minutes * 60)
+            stopping()
+    finally:
+        for line in lines.values():
+            line.close()
+        truth.close()
+
+
+def lines_of(
+    city: City, profiles: list[Profile], directory: Path, clock: Clock, truth: Truth
+) -> dict[str, TcpServer | RtuLine]:
+    """Build every line with its units, by bus name; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: a counter begins where its register can't show it.
+    """
+    units: dict[str, dict[int, Unit]] = {bus.name: {} for bus in city.bus}
+    mistakes: list[Mistake] = []
+    for number, (device, profile) in enumerate(zip(city.device, profiles, strict=True)):
+        images = _images(city, device, profile)
+        mistakes += (
+            Mistake("city.toml", f"device[{number}].start.{point}", value, "a value that the register can show exactly")
+            for image in images
+            for point, value in image.not_shown(city.city.origin_ns)
+        )
+        units[device.bus][device.unit_id] = Unit(images, device.behaviour, clock, truth)
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return {bus.name: _line(bus, units[bus.name], directory, clock) for bus in city.bus}
+
+
+async def open_all(lines: dict[str, TcpServer | RtuLine], directory: Path) -> None:
+    """Open every line, then say in `endpoints.json` where each is, in the form that gateway.toml takes.
+
+    Raises:
+        PeerUnreachable: a port is taken.
+    """
+    buses = {}
+    for name, line in lines.items():
+        try:
+            buses[name] = {"protocol": line.protocol, "port": await line.open()}
+        except OSError as error:
+            raise PeerUnreachable(f"bus {name}", str(error)) from error
+    part = directory / f"{ENDPOINTS}.part"
+    part.write_text(json.dumps({"buses": buses}, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, directory / ENDPOINTS)  # noqa: PTH105 # atomic, and says so
+
+
+def _line(bus: Bus, units: dict[int, Unit], directory: Path, clock: Clock) -> TcpServer | RtuLine:
+    if isinstance(bus, TcpBus):
+        return TcpServer(bus.port, units)
+    return RtuLine(directory / f"ttyS-{bus.name}", byte_s(bus.baud) if bus.pace else 0.0, units, clock)
+
+
+def _images(city: City, device: DeviceSettings, profile: Profile) -> list[Image]:
+    name = f"{city.site_of(device)}:{device.name}"
+    model = _model(city, device, profile.domain, name)
+    origin = Origin(city.city.seed, name, city.city.origin_ns, device.start)
+    images = []
+    for group in profile.groups:
+        points = profile.points(group)
+        sources = [source for point in points if (source := source_of(point, points, model, origin)) is not None]
+        images.append(Image(name, profile.plan(group), points, sources))
+    return images
+
+
+def _model(city: City, device: DeviceSettings, domain: Domain, name: str) -> Model:
+    if domain is Domain.TRAFFIC:
+        return Traffic(city.city.seed, name, device.traffic(city.city))
+    return Meter(city.city.seed, name, device.meter(city.city))
