@@ -117,10 +117,6 @@ class Rebirths:
             earliest_s = self._asked_s.get(node, now_s - REBIRTH_S) + REBIRTH_S
             self._due_s[node] = max(now_s, earliest_s) + self._draw.uniform(0.0, SPREAD_S)
 
-    def have(self, node: Node) -> None:
-        """It was born: nobody need ask."""
-        self._due_s.pop(node, None)
-
     def next_due_s(self) -> float | None:
         """When somebody is to be asked; None = nobody is."""
         return min(self._due_s.values(), default=None)
