@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from uuid import UUID
 
@@ -95,7 +96,7 @@ def test_a_node_is_asked_for_its_births_at_most_once_in_thirty_seconds() -> None
         now_s += 0.1
     assert asked[0] <= SPREAD_S + 0.1
     assert 5 <= len(asked) <= 7
-    assert min(later - earlier for earlier, later in zip(asked, asked[1:], strict=False)) >= REBIRTH_S
+    assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= REBIRTH_S
 
 
 def test_many_are_spread() -> None:
