@@ -20,6 +20,7 @@ MOST_BITS, MOST_REGISTERS = 2000, 125
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, NO_ANSWER_BEHIND_GATEWAY = 1, 2, 3, 11
 _READ_BYTES = 5
+_SOME_MOMENT_NS = 1_790_000_000 * 1_000_000_000
 
 
 class Image:
@@ -35,6 +36,7 @@ class Image:
         """Compile which request carries which counter."""
         self._device, self._plan, self._points, self._sources = device, plan, points, sources
         self._counters = self._placed()
+        self._always_there = {n for n in range(len(points)) if self._is_always_there(n)}
         self._registers: dict[tuple[int, int], int] = {}
         self._t_ns, self._until_s = 0, 0.0
         self._served: list[Block] = []
@@ -71,7 +73,9 @@ class Image:
         return lost
 
     def _take(self, t_ns: int, truth: Truth) -> None:
-        self._t_ns, self._registers = t_ns, self._plan.encode([source(t_ns) for source in self._sources])
+        values = [source(t_ns) for source in self._sources]
+        shown = [0 if value is None and n in self._always_there else value for n, value in enumerate(values)]
+        self._t_ns, self._registers = t_ns, self._plan.encode(shown)
         self._served.clear()
         self._say_intervals(truth)
 
@@ -103,8 +107,17 @@ class Image:
         return placed
 
     def _alone(self, n: int, value: Value) -> list[Value]:
-        """Give the values of 1970, but for point `n`: not every register has a number for "not available"."""
-        return [value if n == m else source(0) for m, source in enumerate(self._sources)]
+        """Give the values of some moment, but for point `n`: 0 is not a number that every register has."""
+        some = [0 if (said := source(_SOME_MOMENT_NS)) is None else said for source in self._sources]
+        return [*some[:n], value, *some[n + 1 :]]
+
+    def _is_always_there(self, n: int) -> bool:
+        """Whether a register has no way to say that there is no value: then it says 0, as such devices do."""
+        try:
+            self._plan.encode(self._alone(n, None))
+        except ValueError:
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -165,9 +165,7 @@ def _twice(city: City, file: str) -> Iterator[Mistake]:
     yield from _again(file, "device[{}].name", names, "a name that is unique in its site")
 
 
-def _again(
-    file: str, path: str, values: list[object] | list[str] | list[int] | list[tuple[str, int]], expected: str
-) -> Iterator[Mistake]:
+def _again(file: str, path: str, values: Sequence[object], expected: str) -> Iterator[Mistake]:
     for number, value in enumerate(values):
         if value in values[:number]:
             shown = value[-1] if isinstance(value, tuple) else value
