@@ -1,1 +1,1 @@
-"""The link to microcontrollers: framing, SMP, images, updates. (Empty until that capability comes.)"""
+"""The link to microcontrollers: framing, SMP, images, updates; empty until that capability comes."""

@@ -67,7 +67,7 @@ class GatewaySettings(Settings):
     state_dir: Path
     commit_s: float = Field(1.0, gt=0, le=60)
     publish_s: float = Field(1.0, gt=0, le=3600)
-    journal_bytes: int = Field(1 << 30, ge=1 << 20)
+    journal_bytes: int = Field(1 << 30, ge=1 << 18)
 
 
 class TlsSettings(Settings):
@@ -156,8 +156,9 @@ class File(Settings):
     gateway: GatewaySettings
     uplink: UplinkSettings
     clock: ClockSettings = ClockSettings()
-    bus: tuple[BusSettings, ...]
-    device: tuple[DeviceSettings, ...]
+    bus: tuple[BusSettings, ...] = ()
+    """None: a gateway that reads nothing any more, and delivers what it has."""
+    device: tuple[DeviceSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Stage:
     scale: int
     origin_s: int
     influx: str | None = None
+    journal_bytes: int = 1 << 30
     broker: Broker = field(init=False)
     city: Child = field(init=False)
     centre: Child = field(init=False)
@@ -121,6 +122,8 @@ class Stage:
             gateway.ask_to_stop()
         for gateway in self.gateways.values():
             gateway.await_end()
+        self.city.ask_to_stop()
+        self.city.await_end()  # its truth is whole then
         for name in self.gateways:
             if not self._has_all(name):
                 self._drain(name)
@@ -192,7 +195,7 @@ class Stage:
     def _gateway_head(self, name: str) -> str:
         return (
             f'[gateway]\ngroup = "{GROUP}"\nnode = "{name}"\nstate_dir = "{name}"\n'
-            f"commit_s = {COMMIT_S}\npublish_s = {PUBLISH_S}\n\n"
+            f"commit_s = {COMMIT_S}\npublish_s = {PUBLISH_S}\njournal_bytes = {self.journal_bytes}\n\n"
             f'[uplink]\nbroker = "{self.broker.url}"\nacknowledging_host = "{HOST}"\n\n'
             '[clock]\nsources = ["host"]\n'
         )

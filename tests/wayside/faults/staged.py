@@ -32,10 +32,10 @@ def small_cast(seed: int) -> Cast:
 
 
 @contextmanager
-def staged(directory: Path, seed: int, cast: Cast | None = None) -> Iterator[Stage]:
+def staged(directory: Path, seed: int, scale: int = SCALE, journal_bytes: int = 1 << 30) -> Iterator[Stage]:
     """Run the city as long as the context lasts."""
     origin_s = RealClock().wall_ns() // 10**9
-    with Stage(directory / "stage", cast or small_cast(seed), SCALE, origin_s) as stage:
+    with Stage(directory / "stage", small_cast(seed), scale, origin_s, journal_bytes=journal_bytes) as stage:
         stage.start()
         yield stage
 
