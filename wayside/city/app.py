@@ -35,31 +35,34 @@ def run(path: Path, directory: Path, minutes: float | None) -> None:
     """
     city, profiles = load_city(path)
     directory.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_serve(city, profiles, directory.absolute(), minutes))
-
-
-async def _serve(city: City, profiles: list[Profile], directory: Path, minutes: float | None) -> None:
-    stop = stop_on_signals()
     clock = process_clock(["host"])
     truth = Truth(directory / TRUTH, clock)
-    lines: dict[str, TcpServer | RtuLine] = {}
     try:
-        lines |= lines_of(city, profiles, directory, clock, truth)
+        lines = lines_of(city, profiles, str(path), directory.absolute(), clock, truth)
+        asyncio.run(_serve(lines, directory.absolute(), clock, truth, minutes))
+    finally:
+        truth.close()
+
+
+async def _serve(
+    lines: dict[str, TcpServer | RtuLine], directory: Path, clock: Clock, truth: Truth, minutes: float | None
+) -> None:
+    stop = stop_on_signals()
+    try:
         await open_all(lines, directory)
         async with Supervisor(clock) as supervisor:
             supervisor.start("city.truth", truth.run)
-            ready(devices=len(city.device), endpoints=str(directory / ENDPOINTS))
+            ready(buses=len(lines), endpoints=str(directory / ENDPOINTS))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), None if minutes is None else minutes * 60)
             stopping()
     finally:
         for line in lines.values():
             line.close()
-        truth.close()
 
 
 def lines_of(
-    city: City, profiles: list[Profile], directory: Path, clock: Clock, truth: Truth
+    city: City, profiles: list[Profile], file: str, directory: Path, clock: Clock, truth: Truth
 ) -> dict[str, TcpServer | RtuLine]:
     """Build every line with its units, by bus name; nothing is opened yet.
 
@@ -71,7 +74,7 @@ def lines_of(
     for number, (device, profile) in enumerate(zip(city.device, profiles, strict=True)):
         images = _images(city, device, profile)
         mistakes += (
-            Mistake("city.toml", f"device[{number}].start.{point}", value, "a value that the register can show exactly")
+            Mistake(file, f"device[{number}].start.{point}", value, "a value that the register can show exactly")
             for image in images
             for point, value in image.not_shown(city.city.origin_ns)
         )

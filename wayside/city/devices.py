@@ -107,8 +107,8 @@ class Image:
         return placed
 
     def _alone(self, n: int, value: Value) -> list[Value]:
-        """Give the values of some moment, but for point `n`: 0 is not a number that every register has."""
-        some = [0 if (said := source(_SOME_MOMENT_NS)) is None else said for source in self._sources]
+        """Give the values of some moment, but for point `n`: 0 is not a number that every gauge has."""
+        some = [0 if isinstance(source, Counter) else source(_SOME_MOMENT_NS) or 0 for source in self._sources]
         return [*some[:n], value, *some[n + 1 :]]
 
     def _is_always_there(self, n: int) -> bool:

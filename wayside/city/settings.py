@@ -111,8 +111,8 @@ class City(Settings):
     """A whole city."""
 
     city: CitySettings
-    bus: tuple[Bus, ...] = Field(min_length=1)
-    device: tuple[DeviceSettings, ...] = Field(min_length=1)
+    bus: tuple[Bus, ...]
+    device: tuple[DeviceSettings, ...]
 
     def site_of(self, device: DeviceSettings) -> str:
         """Give the site of a device."""

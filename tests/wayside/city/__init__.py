@@ -1,0 +1,1 @@
+"""The simulated city, read by a gateway's own buses and drivers."""
