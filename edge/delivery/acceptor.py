@@ -61,7 +61,7 @@ class Verdict:
     began: bool = False
     """The epoch is new here."""
     fork: bool = False
-    """A new epoch begins below what is known of the one before: a restored or cloned journal."""
+    """A new epoch begins at an offset that another one used: a restored or cloned journal."""
 
 
 class _Pending(msgspec.Struct):
@@ -102,7 +102,7 @@ class Acceptor:
             start = self._begin(known, body, jumps)
             if start is None:
                 return Verdict(Decision.GAP)
-            fork = body.previous is not None and known.get(body.previous, 0) > body.first
+            fork = any(position > body.first for position in known.values())
         else:
             start = known[body.epoch]
         if start < body.oldest:
