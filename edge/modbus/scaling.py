@@ -7,6 +7,7 @@ is 230.1, not 230.10000000000002. Integers never pass through a float.
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,9 @@ GOOD: Final = 0
 ABSENT: Final = int(Quality.BAD | Quality.NOT_AVAILABLE)
 OUT_OF_RANGE: Final = int(Quality.BAD | Quality.OUT_OF_RANGE)
 _INT64: Final = (-1 << 63, (1 << 63) - 1)
+_SINGLE: Final = struct.Struct(">f")
+_SINGLE_STEP, _LEAST_SINGLE = 2.0**-23, 2.0**-149
+"""A number changed by this part of itself, or by the least number there is, is another one in 32 bits."""
 _FINITE: Final = (-sys.float_info.max, sys.float_info.max)
 
 
@@ -102,9 +106,11 @@ def _nearest(source: Source) -> Callable[[Raw], Raw]:
     scale, offset = source.scale, source.offset
     inexact = 1 << 50
     if source.codec.type.is_float:
+        held = _held(source.codec.type)
         if scale == 1 and offset == 0:
-            return lambda value: value
-        return lambda value: _float((Fraction(value) - offset) / scale)
+            return held
+        added = Fraction(float(offset))  # what the conversion adds, or values near the offset don't come back
+        return lambda value: held(_float((Fraction(value) - added) / scale))
     by, less = float(1 / scale), float(offset)
     least = inexact / max(1.0, by)
 
@@ -117,13 +123,27 @@ def _nearest(source: Source) -> Callable[[Raw], Raw]:
 
 
 def _others(codec: Codec, near: Raw) -> tuple[Raw, ...]:
-    """Raw numbers that may convert to a value, after rounding, where the nearest does not."""
-    if codec.type.is_float:
-        below, above = math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
-        return below, above, math.nextafter(below, -math.inf), math.nextafter(above, math.inf)
+    """Raw numbers that may convert to a value where the nearest does not, or means none."""
+    if codec.type is Type.FLOAT32:
+        held, step = _held(codec.type), max(abs(near) * _SINGLE_STEP, _LEAST_SINGLE)
+        return held(near - step), held(near + step)
+    if codec.type is Type.FLOAT64:  # the product's and the quotient's rounding may be one step together
+        return math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
     assert isinstance(near, int)
     first, last = codec.absent
     return near - 1, near + 1, first - 1, last + 1, *codec.type.limits
+
+
+def _held(type_: Type) -> Callable[[Raw], Raw]:
+    """Compile what rounds to a number that registers of a float type can hold."""
+    return _single if type_ is Type.FLOAT32 else float
+
+
+def _single(value: Raw) -> Raw:
+    try:
+        return float(_SINGLE.unpack(_SINGLE.pack(value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _boolean(raw: Raw) -> Converted:
