@@ -18,7 +18,7 @@ from edge.settings import Settings, nearest
 from edge.settings import parse as parse_settings
 from wayside.city.devices import Behaviour
 from wayside.city.meters import MeterSettings
-from wayside.city.sources import FIELDS
+from wayside.city.sources import FIELDS, is_known
 from wayside.city.traffic import TrafficSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -196,8 +196,8 @@ def _against_profile(device: DeviceSettings, profile: Profile, file: str, path: 
 
 def _unknown_fields(points: Iterable[Point], profile: Profile, file: str, path: str) -> Iterator[Mistake]:
     known = FIELDS.get(profile.domain, ())
-    for field in sorted({point.field for point in points if point.field not in known}):
-        expected = f"a profile of fields that the city can fill ({', '.join(known)}), not {field!r}"
+    for field, kind in sorted({(point.field, point.kind) for point in points if not is_known(point, profile.domain)}):
+        expected = f"a profile of fields that the city can fill ({', '.join(known)}), not {field!r} as a {kind}"
         yield Mistake(file, path, profile.name, expected, nearest(field, known))
 
 

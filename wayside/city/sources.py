@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,14 @@ FIELDS: dict[Domain, tuple[str, ...]] = {
     Domain.ENERGY: (*meters.ENERGIES, *meters.READINGS, "frequency_hz"),
 }
 """The fields that the city can fill, by domain."""
+
+_COUNTERS: dict[Domain, Container[str]] = {Domain.TRAFFIC: traffic.COUNTS, Domain.ENERGY: meters.ENERGIES}
+
+
+def is_known(point: Point, domain: Domain) -> bool:
+    """Whether the city can fill a point: its field is one that counts just where the point is a counter."""
+    counts = point.field in _COUNTERS.get(domain, ())
+    return point.field in FIELDS.get(domain, ()) and counts == (point.kind is Kind.COUNTER)
 
 
 @dataclass(frozen=True, slots=True)

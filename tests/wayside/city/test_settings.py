@@ -71,11 +71,12 @@ def test_a_mistake_of_form_names_its_place(tmp_path: Path) -> None:
 def test_a_field_that_the_city_can_not_fill_is_named(tmp_path: Path) -> None:
     text = 'name = "odd"\ntitle = "t"\nmanufacturer = "m"\nmodel = "m"\ndomain = "energy"\nsource = "s"\n'
     text += '[modbus]\ntype = "uint16"\n[[group]]\nname = "g"\nperiod_s = 10\n'
-    text += 'point = [{ name = "voltage_w", unit = "W", address = 0 }]\n'
+    text += 'point = [{ name = "voltage_w", unit = "W", address = 0 },'
+    text += '{ name = "import_energy_wh", unit = "Wh", address = 1 }]'
     (tmp_path / "odd.toml").write_text(text)
-    with pytest.raises(ConfigurationError, match="'voltage_w'") as caught:
+    with pytest.raises(ConfigurationError, match="'voltage_w' as a gauge") as caught:
         parse_city(HEAD + device("d", "net", 1, "odd.toml"), "city.toml", tmp_path)
-    assert caught.value.mistakes[0].path == "device[0].profile"
+    assert [mistake.path for mistake in caught.value.mistakes] == ["device[0].profile"] * 2
 
 
 def test_a_start_that_a_register_can_not_show_is_refused(tmp_path: Path) -> None:
