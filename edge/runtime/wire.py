@@ -170,6 +170,26 @@ class Wire:
                 waiting.set_result(None)
 
 
+def reach(address: Address) -> socket.socket:
+    """Connect, with TLS where the address asks for it; blocks, at most `REACH_S` for each once the name is resolved.
+
+    Raises:
+        OSError: it can't be reached, is no possible name of a host, or a file of TLS is none.
+    """
+    try:
+        sock = socket.create_connection((address.host, address.port), REACH_S)
+    except UnicodeError as error:
+        raise OSError("no possible name of a host") from error
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.tls is not None:
+            sock = address.tls.context().wrap_socket(sock, server_hostname=address.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 async def dial(address: Address) -> socket.socket:
     """Connect in a daemon thread: resolving a name can't be broken off, and must not hold up the process's end.
 
@@ -197,11 +217,9 @@ class _Call:
 
     def work(self) -> None:
         try:
-            sock = _open(self._address)
+            sock = reach(self._address)
         except OSError as error:
             self._tell(self._fail, error.strerror or str(error) or "no answer")
-        except UnicodeError:
-            self._tell(self._fail, "no possible name of a host")
         else:
             with self._lock:
                 self._sock = sock
@@ -227,15 +245,3 @@ class _Call:
     def _succeed(self, sock: socket.socket) -> None:
         if not self.answer.done():
             self.answer.set_result(sock)
-
-
-def _open(address: Address) -> socket.socket:
-    sock = socket.create_connection((address.host, address.port), REACH_S)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if address.tls is not None:
-            sock = address.tls.context().wrap_socket(sock, server_hostname=address.host)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

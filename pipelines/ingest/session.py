@@ -8,7 +8,6 @@ paho every packet but QoS 0 PUBLISH; those wait in `Session.publishes`, whole an
 from __future__ import annotations
 
 import select
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,21 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.runtime.wire import Address, BrokerGone, Version
+from edge.runtime.wire import BrokerGone, Version, reach
 from pipelines.ingest.packets import Splitter
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.runtime.clock import Clock
+    from edge.runtime.wire import Address
 
 KEEPALIVE_S = 60
 REACH_S = 5.0
-"""Longest time for each of: connecting, TLS, the broker's CONNACK, its SUBACK."""
+"""Longest time for each of: the broker's CONNACK, its SUBACK."""
 READ_BYTES = 256 << 10
 _MISC_S = 1.0
 _OTHER_VERSION = {0x01, 0x84}
@@ -122,7 +123,7 @@ class Session:
             OSError: the broker can't be reached.
         """
         self._address, self._version, self._clock = address, version, clock
-        self.wire = Wire(_dial(address), limit_bytes)
+        self.wire = Wire(reach(address), limit_bytes)
         self._client = self._made(client_id)
         self._connack: ReasonCode | None = None
         self._suback: list[ReasonCode] | None = None
@@ -230,15 +231,3 @@ class Session:
 def _check(code: MQTTErrorCode) -> None:
     if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
         raise ConnectionError(paho.error_string(code))
-
-
-def _dial(address: Address) -> socket.socket:
-    sock = socket.create_connection((address.host, address.port), REACH_S)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if address.tls is not None:
-            sock = address.tls.context().wrap_socket(sock, server_hostname=address.host)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
