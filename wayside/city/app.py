@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from pathlib import Path
 
-from edge.errors import ConfigurationError, Mistake, PeerUnreachable
+from edge.errors import PeerUnreachable
 from edge.model.point import Domain
 from edge.profile.load import Profile
 from edge.runtime.clock import Clock, process_clock
 from edge.runtime.ready import ready, stopping
 from edge.runtime.supervisor import Supervisor, stop_on_signals
-from wayside.city.devices import Image, Unit
-from wayside.city.line import RtuLine, TcpServer, byte_s
+from wayside.city.devices import LATCH_S, Image, Unit
+from wayside.city.line import MOST_FRAMES_BYTES, RtuLine, TcpServer, byte_s
 from wayside.city.meters import Meter
-from wayside.city.settings import Bus, City, DeviceSettings, TcpBus, load_city
+from wayside.city.settings import Bus, City, DeviceSettings, RtuBus, TcpBus, load_city
 from wayside.city.sources import Model, Origin, source_of
 from wayside.city.traffic import Traffic
 from wayside.city.truth import Truth
@@ -38,7 +37,7 @@ def run(path: Path, directory: Path, minutes: float | None) -> None:
     clock = process_clock(["host"])
     truth = Truth(directory / TRUTH, clock)
     try:
-        lines = lines_of(city, profiles, str(path), directory.absolute(), clock, truth)
+        lines = lines_of(city, profiles, directory.absolute(), clock, truth)
         asyncio.run(_serve(lines, directory.absolute(), clock, truth, minutes))
     finally:
         truth.close()
@@ -62,25 +61,15 @@ async def _serve(
 
 
 def lines_of(
-    city: City, profiles: list[Profile], file: str, directory: Path, clock: Clock, truth: Truth
+    city: City, profiles: list[Profile], directory: Path, clock: Clock, truth: Truth
 ) -> dict[str, TcpServer | RtuLine]:
-    """Build every line with its units, by bus name; nothing is opened yet.
-
-    Raises:
-        ConfigurationError: a counter begins where its register can't show it.
-    """
+    """Build every line with its units, by bus name; nothing is opened yet."""
     units: dict[str, dict[int, Unit]] = {bus.name: {} for bus in city.bus}
-    mistakes: list[Mistake] = []
-    for number, (device, profile) in enumerate(zip(city.device, profiles, strict=True)):
-        images = _images(city, device, profile)
-        mistakes += (
-            Mistake(file, f"device[{number}].start.{point}", value, "a value that the register can show exactly")
-            for image in images
-            for point, value in image.not_shown(city.city.origin_ns)
-        )
+    most_frame_s = {bus.name: MOST_FRAMES_BYTES * _byte_s(bus) for bus in city.bus}
+    for device, profile in zip(city.device, profiles, strict=True):
+        latch_s = LATCH_S + device.latency_s + most_frame_s[device.bus]
+        images = _images(city, device, profile, latch_s)
         units[device.bus][device.unit_id] = Unit(images, device.behaviour, clock, truth)
-    if mistakes:
-        raise ConfigurationError(mistakes)
     return {bus.name: _line(bus, units[bus.name], directory, clock) for bus in city.bus}
 
 
@@ -98,16 +87,21 @@ async def open_all(lines: dict[str, TcpServer | RtuLine], directory: Path) -> No
             raise PeerUnreachable(f"bus {name}", str(error)) from error
     part = directory / f"{ENDPOINTS}.part"
     part.write_text(json.dumps({"buses": buses}, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, directory / ENDPOINTS)  # noqa: PTH105 # atomic, and says so
+    part.replace(directory / ENDPOINTS)  # who looks sees all of it, or what was there before
 
 
 def _line(bus: Bus, units: dict[int, Unit], directory: Path, clock: Clock) -> TcpServer | RtuLine:
     if isinstance(bus, TcpBus):
         return TcpServer(bus.port, units)
-    return RtuLine(directory / f"ttyS-{bus.name}", byte_s(bus.baud) if bus.pace else 0.0, units, clock)
+    return RtuLine(directory / f"ttyS-{bus.name}", _byte_s(bus), units, clock)
 
 
-def _images(city: City, device: DeviceSettings, profile: Profile) -> list[Image]:
+def _byte_s(bus: Bus) -> float:
+    """Time that a byte takes on a bus. [s]."""
+    return byte_s(bus.baud) if isinstance(bus, RtuBus) and bus.pace else 0.0
+
+
+def _images(city: City, device: DeviceSettings, profile: Profile, latch_s: float) -> list[Image]:
     name = f"{city.site_of(device)}:{device.name}"
     model = _model(city, device, profile.domain, name)
     origin = Origin(city.city.seed, name, city.city.origin_ns, device.start)
@@ -115,7 +109,7 @@ def _images(city: City, device: DeviceSettings, profile: Profile) -> list[Image]
     for group in profile.groups:
         points = profile.points(group)
         sources = [source for point in points if (source := source_of(point, points, model, origin)) is not None]
-        images.append(Image(name, profile.plan(group), points, sources))
+        images.append(Image(name, profile.plan(group), points, sources, latch_s))
     return images
 
 

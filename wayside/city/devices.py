@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.modbus.decode import Block, Plan, answers
+from edge.modbus.decode import Block, Limits, Plan, answers
 from edge.model.point import Kind, Point, Value
 from edge.runtime.clock import Clock
 from wayside.city.sources import Counter
 from wayside.city.truth import Truth
 
-LATCH_S = 0.5
-"""The requests of one read of a group get one snapshot, if they come within this. [s, real]"""
+LATCH_S = 1.5
+"""The requests of one read of a group come no further apart than this, besides what line and device take; a client's
+time-out is less. [s, real]"""
+MOST_RETRIES = 3
+"""How often a client asks again for an answer that was lost."""
 
 BITS = frozenset({1, 2})
 REGISTERS = frozenset({3, 4})
@@ -20,104 +23,119 @@ MOST_BITS, MOST_REGISTERS = 2000, 125
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, NO_ANSWER_BEHIND_GATEWAY = 1, 2, 3, 11
 _READ_BYTES = 5
-_SOME_MOMENT_NS = 1_790_000_000 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A group at one instant."""
+
+    t_ns: int
+    registers: dict[tuple[int, int], int]
+    """By (function, address)."""
+    shown: dict[str, Value]
+    """What a reader makes of the registers, by point; nothing where a group has no counter and no interval."""
 
 
 class Image:
-    """One group of a device: its registers at one instant.
+    """One group of a device, as registers.
 
-    A snapshot serves each register once. What is asked again, or asked late, is a new read, and gets a new snapshot:
-    so the parts of one read belong together, and no two reads share one.
+    A snapshot serves each of the group's requests once; what is asked again, or asked late, begins the next read, with
+    a snapshot of its own. So the parts of one read belong together, and no two reads share one. Only the last request
+    of several, asked again at once, is served again: its answer was lost, and the client has the other parts already.
+    A read that is none of the group's requests is answered apart, and disturbs nothing.
     """
 
     def __init__(
-        self, device: str, plan: Plan, points: Sequence[Point], sources: Sequence[Callable[[int], Value]]
+        self,
+        device: str,
+        plan: Plan,
+        points: Sequence[Point],
+        sources: Sequence[Callable[[int], Value]],
+        latch_s: float = LATCH_S,
     ) -> None:
-        """Compile which request carries which counter."""
+        """Compile which registers carry which counter."""
         self._device, self._plan, self._points, self._sources = device, plan, points, sources
-        self._counters = self._placed()
-        self._always_there = {n for n in range(len(points)) if self._is_always_there(n)}
-        self._registers: dict[tuple[int, int], int] = {}
-        self._t_ns, self._until_s = 0, 0.0
+        self._each = [Plan([source], Limits()) for source in plan.sources]
+        self._counters = [
+            (source, frozenset(each.registers))
+            for source, each in zip(sources, self._each, strict=True)
+            if isinstance(source, Counter)
+        ]
+        self._is_told = any(point.kind in {Kind.COUNTER, Kind.DELTA} for point in points)
+        self._told = {block: self._counters_in(block) for block in plan.requests}
+        self.addresses = frozenset(at for block in plan.requests for at in _addresses(block))
+        """(function, address) of all that it answers for, the holes in its requests too."""
+        self._latch_s = latch_s
+        self._latched = Snapshot(0, {}, {})
         self._served: list[Block] = []
-        self._latest_start: dict[str, Value] = {}
+        self._until_s = 0.0
+        self._latest_start: dict[str, int] = {}
 
-    def holds(self, asked: Block) -> bool:
-        """Whether one of the group's reads covers all of `asked`."""
-        return any(_covers(block, asked) for block in self._plan.requests)
+    def asks(self, asked: Block) -> bool:
+        """Whether this is one of the group's own requests."""
+        return asked in self._plan.requests
 
-    def read(self, asked: Block, clock: Clock, truth: Truth) -> dict[tuple[int, int], int]:
-        """Give the registers for an answer that covers `asked`, and note the truth of it."""
+    def read(self, asked: Block, clock: Clock, truth: Truth) -> Snapshot:
+        """Give the snapshot that answers one of the group's requests, and note the truth of it."""
         now_s = clock.real_s()
-        if now_s >= self._until_s or any(_overlap(block, asked) for block in self._served):
-            self._until_s = now_s + LATCH_S
-            self._take(clock.wall_ns(), truth)
+        if now_s >= self._until_s or self._is_asked_anew(asked):
+            self._latched = self.snapshot(clock.wall_ns(), truth)
+            self._served.clear()
         self._served.append(asked)
-        for counter, (function, address) in self._counters:
-            if function == asked.function and asked.address <= address < asked.end:
-                truth.say(self._device, counter.point.name, self._t_ns, counter.unrolled(self._t_ns))
-        return self._registers
+        self._until_s = now_s + self._latch_s
+        self.tell(self._latched, asked, truth)
+        return self._latched
 
-    def not_shown(self, t_ns: int) -> list[tuple[str, Value]]:
-        """Name the counters whose value at an instant their registers can't show exactly."""
-        lost: list[tuple[str, Value]] = []
-        for counter, _ in self._counters:
-            value, n = counter(t_ns), self._points.index(counter.point)
-            try:
-                registers = self._plan.encode(self._alone(n, value))
-            except ValueError:
-                lost.append((counter.point.name, value))
-                continue
-            if self._plan.decode(answers(self._plan.requests, registers))[0][n] != value:
-                lost.append((counter.point.name, value))
-        return lost
+    def snapshot(self, t_ns: int, truth: Truth) -> Snapshot:
+        """See all points at an instant; note each interval the first time."""
+        registers = self._encode([source(t_ns) for source in self._sources])
+        shown: dict[str, Value] = {}
+        if self._is_told:
+            values, _ = self._plan.decode(answers(self._plan.requests, registers))
+            shown = dict(zip((point.name for point in self._points), values, strict=True))
+        snapshot = Snapshot(t_ns, registers, shown)
+        self._tell_intervals(snapshot, truth)
+        return snapshot
 
-    def _take(self, t_ns: int, truth: Truth) -> None:
-        values = [source(t_ns) for source in self._sources]
-        shown = [0 if value is None and n in self._always_there else value for n, value in enumerate(values)]
-        self._t_ns, self._registers = t_ns, self._plan.encode(shown)
-        self._served.clear()
-        self._say_intervals(truth)
+    def tell(self, snapshot: Snapshot, asked: Block, truth: Truth) -> None:
+        """Note what each counter in an answer would say if its register had no end."""
+        for counter in self._told[asked] if asked in self._told else self._counters_in(asked):
+            shown = snapshot.shown[counter.point.name]
+            if isinstance(shown, int):
+                truth.say(self._device, counter.point.name, snapshot.t_ns, shown + counter.rolled(snapshot.t_ns))
 
-    def _say_intervals(self, truth: Truth) -> None:
-        """Note each interval the first time it is served, as its registers say it."""
-        if not (new := [point for point in self._points if self._is_new(point)]):
-            return
-        shown, _ = self._plan.decode(answers(self._plan.requests, self._registers))
-        said = dict(zip((point.name for point in self._points), shown, strict=True))
-        for point in new:
-            start_s = said[point.interval_start]
-            assert isinstance(start_s, int)
-            self._latest_start[point.name] = self._start_of(point)
-            truth.say(self._device, point.name, start_s * 1_000_000_000, said[point.name])
+    def _counters_in(self, asked: Block) -> list[Counter]:
+        wanted = _addresses(asked)
+        return [counter for counter, registers in self._counters if not registers.isdisjoint(wanted)]
 
-    def _is_new(self, point: Point) -> bool:
-        return point.kind is Kind.DELTA and self._latest_start.get(point.name) != self._start_of(point)
+    def _is_asked_anew(self, asked: Block) -> bool:
+        if asked not in self._served:
+            return False
+        is_retry = asked == self._served[-1] and self._served.count(asked) <= MOST_RETRIES
+        return not is_retry or len(self._plan.requests) == 1
 
-    def _start_of(self, point: Point) -> Value:
-        return self._t_ns // (point.interval_s * 1_000_000_000)
-
-    def _placed(self) -> list[tuple[Counter, tuple[int, int]]]:
-        """Find a register of each counter: one that changes with its value; no value is split over two reads."""
-        placed: list[tuple[Counter, tuple[int, int]]] = []
-        for n, source in enumerate(self._sources):
-            if isinstance(source, Counter):
-                zero, one = (self._plan.encode(self._alone(n, value)) for value in (0, source.point.resolution))
-                placed.append((source, next(at for at, word in zero.items() if one[at] != word)))
-        return placed
-
-    def _alone(self, n: int, value: Value) -> list[Value]:
-        """Give the values of some moment, but for point `n`: 0 is not a number that every gauge has."""
-        some = [0 if isinstance(source, Counter) else source(_SOME_MOMENT_NS) or 0 for source in self._sources]
-        return [*some[:n], value, *some[n + 1 :]]
-
-    def _is_always_there(self, n: int) -> bool:
-        """Whether a register has no way to say that there is no value: then it says 0, as such devices do."""
+    def _encode(self, values: Sequence[Value]) -> dict[tuple[int, int], int]:
         try:
-            self._plan.encode(self._alone(n, None))
+            return self._plan.encode(values)
         except ValueError:
-            return True
-        return False
+            alone = [self._alone(n, value) for n, value in enumerate(values)]
+            return {at: word for registers in alone for at, word in registers.items()}
+
+    def _alone(self, n: int, value: Value) -> dict[tuple[int, int], int]:
+        """Encode one point: what its register has no number for is "not available", or 0 where it can't say that."""
+        for said in (value, None):
+            try:
+                return self._each[n].encode([said])
+            except ValueError:
+                continue
+        return {}
+
+    def _tell_intervals(self, snapshot: Snapshot, truth: Truth) -> None:
+        for point in self._points:
+            start_s = snapshot.shown[point.interval_start] if point.kind is Kind.DELTA else None
+            if isinstance(start_s, int) and self._latest_start.get(point.name) != start_s:
+                self._latest_start[point.name] = start_s
+                truth.say(self._device, point.name, start_s * 1_000_000_000, snapshot.shown[point.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,27 +180,27 @@ class Unit:
         return bytes((function, len(data))) + data
 
     def _read(self, asked: Block) -> bytes | None:
-        image = next((each for each in self._images if each.holds(asked)), None)
-        if image is not None:
-            registers = image.read(asked, self._clock, self._truth)
-        elif (parts := self._parts(asked)) is None:
+        if (image := next((each for each in self._images if each.asks(asked)), None)) is not None:
+            registers = image.read(asked, self._clock, self._truth).registers
+        elif (taken := self._taken(asked)) is None:
             return None
         else:
-            registers = {
-                at: word for each, one in parts for at, word in each.read(one, self._clock, self._truth).items()
-            }
+            registers = taken
         return answers([asked], registers)[0]
 
-    def _parts(self, asked: Block) -> list[tuple[Image, Block]] | None:
-        """Take a read that no group makes apart into single registers; None where nothing stands."""
-        found: list[tuple[Image, Block]] = []
-        for address in range(asked.address, asked.end):
-            one = Block(asked.function, address, 1)
-            image = next((each for each in self._images if each.holds(one)), None)
-            if image is None:
-                return None
-            found.append((image, one))
-        return found
+    def _taken(self, asked: Block) -> dict[tuple[int, int], int] | None:
+        """Answer a read that no group makes, of all groups at one instant; None where something is in no group."""
+        wanted = set(_addresses(asked))
+        images = [image for image in self._images if not wanted.isdisjoint(image.addresses)]
+        if not wanted.issubset(at for image in images for at in image.addresses):
+            return None
+        t_ns = self._clock.wall_ns()
+        registers: dict[tuple[int, int], int] = {}
+        for image in images:
+            snapshot = image.snapshot(t_ns, self._truth)
+            image.tell(snapshot, asked, self._truth)
+            registers |= snapshot.registers
+        return registers
 
 
 def refusal(function: int, code: int) -> bytes:
@@ -190,9 +208,5 @@ def refusal(function: int, code: int) -> bytes:
     return bytes((function | 0x80, code))
 
 
-def _covers(block: Block, asked: Block) -> bool:
-    return block.function == asked.function and block.address <= asked.address and asked.end <= block.end
-
-
-def _overlap(a: Block, b: Block) -> bool:
-    return a.function == b.function and a.address < b.end and b.address < a.end
+def _addresses(block: Block) -> list[tuple[int, int]]:
+    return [(block.function, address) for address in range(block.address, block.end)]

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import tty
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pymodbus.framer import FramerRTU
@@ -18,6 +19,10 @@ LOOPBACK = "127.0.0.1"
 _MBAP_BYTES = 7
 _MOST_LENGTH = 254
 _READ_BYTES = 4096
+_MOST_BYTES = 256
+"""Of a frame (Modbus over serial line 1.02, 2.5.1); what stands further back begins none."""
+MOST_FRAMES_BYTES = 2 * _MOST_BYTES
+"""Of a request and its answer."""
 _REST_S = 0.05
 """Bytes that stand alone this long are the head of nothing."""
 _BITS_PER_BYTE = 10
@@ -137,6 +142,7 @@ class RtuLine:
         if self._timer is None and now_s - self._received_s > _REST_S:
             self._received.clear()
         self._received += os.read(self._master, _READ_BYTES)
+        del self._received[:-_MOST_BYTES]
         self._received_s = now_s
         self._next()
 
@@ -146,30 +152,27 @@ class RtuLine:
             unit = self._units.get(frame[0])
             if unit is not None:
                 pause_s = (len(frame) + _SILENT_BYTES) * self._byte_s + unit.latency_s
-                self._after(pause_s, unit, frame)
+                self._after(pause_s, partial(self._answer, unit, frame))
 
-    def _after(self, pause_s: float, unit: Unit, frame: bytes) -> None:
+    def _after(self, pause_s: float, act: Callable[[], None]) -> None:
         if pause_s:
-            self._timer = asyncio.get_running_loop().call_later(pause_s, self._answer, unit, frame)
+            self._timer = asyncio.get_running_loop().call_later(pause_s, act)
         else:
-            self._answer(unit, frame)
+            act()
 
     def _answer(self, unit: Unit, frame: bytes) -> None:
         self._timer = None
-        if (answer := unit.answer(frame[1:-2])) is not None:
-            whole = with_crc(frame[:1] + answer)
-            if self._byte_s:
-                self._timer = asyncio.get_running_loop().call_later(len(whole) * self._byte_s, self._send, whole)
-                return
-            self._send(whole)
-        self._next()
+        if (answer := unit.answer(frame[1:-2])) is None:
+            self._next()
+            return
+        whole = with_crc(frame[:1] + answer)
+        self._after(len(whole) * self._byte_s, partial(self._send, whole))
 
     def _send(self, whole: bytes) -> None:
-        had_timer, self._timer = self._timer is not None, None
+        self._timer = None
         with contextlib.suppress(BlockingIOError):  # nobody has read for long: on a wire it would be gone as well
             os.write(self._master, whole)
-        if had_timer:
-            self._next()
+        self._next()
 
 
 def with_crc(frame: bytes) -> bytes:

@@ -16,6 +16,9 @@ from wayside.city.flow import PER_UNIT, S_NS, Flow, Warp, Week
 PHASES = ("L1", "L2", "L3")
 NOMINAL_V = 230.0
 NOMINAL_HZ = 50.0
+MOST_SAG_V = 20.0
+"""Load pulls the voltage down, and solar power up, by no more than this, whatever the configuration says."""
+_HALF_SAG_W = 80_000.0
 _WANDER_NS = 20 * S_NS
 _SATURDAY = 5
 
@@ -56,7 +59,8 @@ class Phase:
     def __init__(self, key: int, share: float, settings: MeterSettings) -> None:
         """Carry `share` of the meter's load and panels."""
         self._key = key
-        self._tan = 0.15 + 0.3 * unit(key, -1)
+        self._tan_milli = 150 + int(300 * unit(key, -1))
+        """Thousandths of reactive for each active: whole, so that energy and power tell the same."""
 
         def net(day: int, hour: float) -> float:
             return share * (settings.power_w * _load(day, hour) - settings.solar_w * _sun(hour))
@@ -76,11 +80,11 @@ class Phase:
 
     def reactive_imported(self, t_ns: int) -> int:
         """Reactive energy that came with the imported energy, in parts of `PER_UNIT` of 1 varh."""
-        return self._imported.total(t_ns) * round(self._tan * 1000) // 1000
+        return self._imported.total(t_ns) * self._tan_milli // 1000
 
     def reactive_exported(self, t_ns: int) -> int:
         """Reactive energy that went with the exported energy, in parts of `PER_UNIT` of 1 varh."""
-        return self._exported.total(t_ns) * round(self._tan * 1000) // 1000
+        return self._exported.total(t_ns) * self._tan_milli // 1000
 
     def at(self, t_ns: int) -> Instant:
         """See the phase at an instant."""
@@ -90,8 +94,9 @@ class Phase:
 
     def _seen(self, t_ns: int) -> Instant:
         power_w = self._imported.rate(t_ns) - self._exported.rate(t_ns)
-        voltage_v = NOMINAL_V + 2.5 * wander(self._key ^ 1, t_ns, _WANDER_NS) - power_w / 4000
-        return Instant(power_w, power_w * self._tan, voltage_v)
+        sag_v = MOST_SAG_V * math.tanh(power_w / _HALF_SAG_W)
+        voltage_v = NOMINAL_V + 2.5 * wander(self._key ^ 1, t_ns, _WANDER_NS) - sag_v
+        return Instant(power_w, power_w * self._tan_milli / 1000, voltage_v)
 
 
 class Meter:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edge.errors import ConfigurationError, Mistake
+from edge.modbus.decode import Limits, Plan, answers
+from edge.modbus.scaling import Source
 from edge.model.point import Domain, Kind, Point
 from edge.profile.load import Profile
 from edge.runtime.profiles import find
@@ -18,7 +20,7 @@ from edge.settings import Settings, nearest
 from edge.settings import parse as parse_settings
 from wayside.city.devices import Behaviour
 from wayside.city.meters import MeterSettings
-from wayside.city.sources import FIELDS, is_known
+from wayside.city.sources import FIELDS, MOST_START, is_known
 from wayside.city.traffic import TrafficSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -187,11 +189,11 @@ def _against_profile(device: DeviceSettings, profile: Profile, file: str, path: 
             yield Mistake(
                 file, f"{path}.{key}", getattr(device, key), f"nothing: {profile.name} is of {profile.domain}"
             )
-    points = [point for group in profile.groups for point in profile.points(group)]
-    yield from _unknown_fields(points, profile, file, f"{path}.profile")
-    counters = {point.name: point for point in points if point.kind is Kind.COUNTER}
-    for name, value in device.start.items():
-        yield from _start(name, value, counters, file, f"{path}.start.{name}")
+    sources = [source for group in profile.groups for source in profile.plan(group).sources]
+    yield from _unknown_fields([source.point for source in sources], profile, file, f"{path}.profile")
+    counters = {source.point.name: source for source in sources if source.point.kind is Kind.COUNTER}
+    for name in dict.fromkeys([*device.start, *counters]):
+        yield from _start(name, device.start.get(name), counters, file, f"{path}.start.{name}")
 
 
 def _unknown_fields(points: Iterable[Point], profile: Profile, file: str, path: str) -> Iterator[Mistake]:
@@ -201,8 +203,22 @@ def _unknown_fields(points: Iterable[Point], profile: Profile, file: str, path: 
         yield Mistake(file, path, profile.name, expected, nearest(field, known))
 
 
-def _start(name: str, value: int, counters: dict[str, Point], file: str, path: str) -> Iterator[Mistake]:
-    if (point := counters.get(name)) is None:
+def _start(name: str, value: int | None, counters: dict[str, Source], file: str, path: str) -> Iterator[Mistake]:
+    if (source := counters.get(name)) is None:
         yield Mistake(file, path, value, f"a counter: {', '.join(counters)}", nearest(name, counters))
-    elif point.modulus and value >= point.modulus:
-        yield Mistake(file, path, value, f"less than the modulus, {point.modulus}")
+    elif value is not None and source.point.modulus and value >= source.point.modulus:
+        yield Mistake(file, path, value, f"less than the modulus, {source.point.modulus}")
+    elif not _shows(source, MOST_START if value is None else value):
+        yield Mistake(file, path, value, "a value that the register can show exactly")
+
+
+def _shows(source: Source, count: int) -> bool:
+    """Whether a counter's registers mean exactly this, in steps of its resolution."""
+    value = (count % source.point.modulus if source.point.modulus else count) // source.point.resolution
+    value *= source.point.resolution
+    alone = Plan([source], Limits())
+    try:
+        registers = alone.encode([value])
+    except ValueError:
+        return False
+    return alone.decode(answers(alone.requests, registers))[0] == [value]

@@ -50,13 +50,17 @@ class Counter:
     """The total at the origin."""
 
     def unrolled(self, t_ns: int) -> int:
-        """What the register would say if it had no end."""
-        count = self.start + self.total(t_ns) - self.before
+        """What the register would say if it had no end; before the origin it stands still."""
+        count = self.start + max(0, self.total(t_ns) - self.before)
         return count - count % self.point.resolution
+
+    def rolled(self, t_ns: int) -> int:
+        """What the register has lost by rolling over."""
+        return self.unrolled(t_ns) // self.point.modulus * self.point.modulus if self.point.modulus else 0
 
     def __call__(self, t_ns: int) -> Value:
         """What the register says."""
-        return self.unrolled(t_ns) % self.point.modulus if self.point.modulus else self.unrolled(t_ns)
+        return self.unrolled(t_ns) - self.rolled(t_ns)
 
 
 @dataclass(frozen=True, slots=True)

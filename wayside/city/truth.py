@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,14 +13,16 @@ if TYPE_CHECKING:
     from edge.runtime.clock import Clock
 
 FLUSH_S = 1.0
+_TAIL_BYTES = 4096
 
 
 class Truth:
     """An append-only file of lines, written once a second and at the end."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Open the file; a city that starts again goes on in it."""
-        self._file = path.open("a", encoding="utf-8")
+        """Open the file; a city that starts again goes on in it, on a line of its own."""
+        self._file = path.open("a+b")
+        self._file.truncate(_whole_bytes(self._file))
         self._clock = clock
         self._lines: list[str] = []
 
@@ -30,7 +33,7 @@ class Truth:
 
     def flush(self) -> None:
         """Hand over what is noted to the system."""
-        self._file.write("".join(self._lines))
+        self._file.write("".join(self._lines).encode())
         self._file.flush()
         self._lines.clear()
 
@@ -44,3 +47,10 @@ class Truth:
         """Flush, and close the file."""
         self.flush()
         self._file.close()
+
+
+def _whole_bytes(file: IO[bytes]) -> int:
+    """Give the length without a last line that a kill cut short."""
+    size = file.seek(0, os.SEEK_END)
+    begin = file.seek(max(0, size - _TAIL_BYTES))
+    return begin + file.read().rfind(b"\n") + 1

@@ -61,7 +61,7 @@ class Rig:
         self.city: City
         self.city, self.profiles = parse_city(head + "".join(devices), "city.toml", folder)
         self.truth = Truth(folder / TRUTH, self.clock)
-        self.lines = lines_of(self.city, self.profiles, "city.toml", folder, self.clock, self.truth)
+        self.lines = lines_of(self.city, self.profiles, folder, self.clock, self.truth)
         self.buses: dict[str, Bus] = {}
         self.ends: dict[str, str] = {}
 

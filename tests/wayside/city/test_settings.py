@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from pathlib import Path
 
@@ -10,14 +9,11 @@ import pytest
 
 from edge.errors import ConfigurationError
 from edge.profile.load import Profile
-from edge.runtime.clock import RealClock
 from edge.runtime.profiles import library
 from tests.wayside.city.rig import HEAD, device
 from wayside.cast import cast
-from wayside.city.app import TRUTH, lines_of
 from wayside.city.settings import City, CitySettings, DeviceSettings, RtuBus, TcpBus, parse_city
 from wayside.city.sources import FIELDS
-from wayside.city.truth import Truth
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "city.md").read_text()
 
@@ -79,17 +75,25 @@ def test_a_field_that_the_city_can_not_fill_is_named(tmp_path: Path) -> None:
     assert [mistake.path for mistake in caught.value.mistakes] == ["device[0].profile"] * 2
 
 
-def test_a_start_that_a_register_can_not_show_is_refused(tmp_path: Path) -> None:
+def test_a_start_that_a_register_can_not_show_is_refused_with_all_else(tmp_path: Path) -> None:
     far = device("a", "net", 1, "em340", 'start = { "import_energy_wh" = 900000000000 }')
     coarse = device("b", "net", 2, "sdm630", 'start = { "import_energy_wh" = 9000000030 }')
-    city, profiles = parse_city(HEAD + far + coarse, "city.toml", tmp_path)
-    clock = RealClock()
-    with contextlib.closing(Truth(tmp_path / TRUTH, clock)) as truth, pytest.raises(ConfigurationError) as caught:
-        lines_of(city, profiles, "city.toml", tmp_path, clock, truth)
-    assert [mistake.path for mistake in caught.value.mistakes] == [
-        "device[0].start.import_energy_wh",
-        "device[1].start.import_energy_wh",
-    ]
+    fits = device("c", "net", 3, "sdm630", 'start = { "import_energy_wh" = 131000010 }')
+    assert mistakes(HEAD + far + coarse + fits + device("d", "nett", 4, "em340"), tmp_path) == {
+        "device[0].start.import_energy_wh": None,
+        "device[1].start.import_energy_wh": None,
+        "device[3].bus": "net",
+    }
+
+
+def test_a_counter_too_small_for_a_start_by_chance_is_a_mistake_unless_it_rolls_over(tmp_path: Path) -> None:
+    small = 'name = "small"\ntitle = "t"\nmanufacturer = "m"\nmodel = "m"\ndomain = "traffic"\nsource = "s"\n'
+    small += '[modbus]\ntype = "uint16"\n[[group]]\nname = "g"\nperiod_s = 10\n'
+    small += 'point = [{ name = "vehicles", kind = "counter", unit = "veh", address = 0'
+    (tmp_path / "stops.toml").write_text(small + " }]\n")
+    (tmp_path / "rolls.toml").write_text(small + ', not_available = "none", modulus = 65536 }]\n')
+    text = HEAD + device("a", "net", 1, "stops.toml") + device("b", "net", 2, "rolls.toml")
+    assert mistakes(text, tmp_path) == {"device[0].start.vehicles": None}
 
 
 @pytest.mark.parametrize("profile", library().values(), ids=library())
