@@ -52,6 +52,11 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it has said so, since it was last started."""
+        return any(_event(line) == "ready" for line in self.said.splitlines())
+
+    @property
     def said(self) -> str:
         """What it has written since it was last started."""
         with self.log.open("rb") as said:
@@ -65,7 +70,7 @@ class Child:
             PeerUnreachable: it ended, or did not become ready in time; the message has its last words.
         """
         for _ in range(int(timeout_s / _LOOK_S)):
-            if self._is_ready():
+            if self.is_ready:
                 return
             if not self.is_running:
                 raise PeerUnreachable(self.name, f"it ended while starting; {self._last_words()}")
@@ -92,9 +97,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             return None
-
-    def _is_ready(self) -> bool:
-        return any(_event(line) == "ready" for line in self.said.splitlines())
 
     def _last_words(self) -> str:
         lines = self.said[-_TAIL_BYTES:].strip().splitlines()[-5:]

@@ -25,7 +25,7 @@ from wayside.commands._output import say_json, say_table
 from wayside.pictures import draw
 from wayside.prove.compare import Verdict, prove
 from wayside.prove.journals import Journals
-from wayside.stage import READY_S, Stage
+from wayside.stage import Stage
 from wayside.watch import View, Watcher, view
 
 SCALE = 60
@@ -97,11 +97,13 @@ class Show:
             (_BROKER_AT * self.real_s, lambda: self._take_broker(away_s)),
             (_BROKER_AT * self.real_s + away_s, self._give_broker),
             (_KILL_AT * self.real_s, lambda: self._kill(victim)),
-            (_KILL_AT * self.real_s + _KILL_FOR_S, lambda: self._revive(victim)),
+            (_KILL_AT * self.real_s + _KILL_FOR_S, self.stage.gateways[victim].start),
         ]
-        while self.t_s < self.real_s or plan:
+        while self.t_s < self.real_s or plan or self._is_away(victim):
             while plan and self.t_s >= plan[0][0]:
                 plan.pop(0)[1]()
+            if not plan and self._is_away(victim):
+                self._greet(victim)
             self.out.show(watcher.look(self.t_s, self._phase()))
             time.sleep(_LOOK_S)
 
@@ -123,11 +125,16 @@ class Show:
         self._begin("gateway_killed", name, (name,))
         self.stage.gateways[name].kill()
 
-    def _revive(self, name: str) -> None:
-        self.stage.gateways[name].start()
-        self.stage.gateways[name].await_ready(READY_S)
-        self._end()
-        self.out.say(f"{self.t_s:5.1f} s  {name} runs again on its journal")
+    def _greet(self, name: str) -> None:
+        gateway = self.stage.gateways[name]
+        if gateway.is_ready:
+            self._end()
+            self.out.say(f"{self.t_s:5.1f} s  {name} runs again on its journal")
+        elif not gateway.is_running:
+            gateway.await_ready(_LOOK_S)  # which tells why
+
+    def _is_away(self, name: str) -> bool:
+        return any(fault.target == name and not fault.to_ns for fault in self.faults)
 
     def _begin(self, kind: str, target: str, gateways: tuple[str, ...]) -> None:
         self.faults.append(Fault(kind, target, gateways, self.t_s, 0.0, self.clock.wall_ns()))

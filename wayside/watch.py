@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 2.0
 """Where nobody looks at a terminal, one line in so many seconds is enough."""
+_TABLE_WIDTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,12 @@ def _table(sight: Sight) -> Table:
     from rich.table import Table  # noqa: PLC0415 -- imported late
 
     caption = (
-        f"{sight.t_s:.0f} s · {sight.phase} · {sight.samples_per_s:.0f} samples/s into windows · "
+        f"{sight.t_s:.0f} s · {sight.phase} · {sight.samples_per_s:.0f} samples/s into windows\n"
         f"lag {_lag(sight)} · {_complete(sight)}"
     )
-    table = Table(title="A small city", caption=caption, title_justify="left", caption_justify="left")
+    table = Table(
+        title="A small city", caption=caption, title_justify="left", caption_justify="left", min_width=_TABLE_WIDTH
+    )
     for name in ("gateway", "state", "records/s", "backlog"):
         table.add_column(name, justify="right" if name in {"records/s", "backlog"} else "left")
     colours = {"down": "red", "delivering": "green"}
