@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge.model.record import AnchorRecord, DatingRecord, EpochRecord, PollRecord, Record, ScheduleRecord
 from tests.edge.durable.material import commit, group, open_journal, poll
+from tests.examples import examples
 
 REPEATED = (EpochRecord, ScheduleRecord, AnchorRecord, DatingRecord)
 
@@ -109,7 +110,7 @@ class JournalMachine(RuleBasedStateMachine):
             shutil.rmtree(self.root)
 
 
-JournalMachine.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+JournalMachine.TestCase.settings = examples(
+    10, 300, stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow]
 )
 TestJournal = JournalMachine.TestCase

@@ -7,7 +7,7 @@ import struct
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from edge.modbus.decode import Block, Limits, Plan, answers
@@ -16,6 +16,7 @@ from edge.modbus.scaling import ABSENT, OUT_OF_RANGE, Source
 from edge.model.point import Datatype, Kind, Point
 from edge.model.quality import reason_names
 from tests.edge.modbus import naive
+from tests.examples import examples
 
 limits = st.builds(Limits, st.integers(4, 125), st.integers(0, 20))
 some_sources = st.lists(naive.sources(), min_size=1, max_size=12)
@@ -47,7 +48,7 @@ def same(made: object, said: object) -> bool:
 
 
 @given(some_sources, limits, st.data())
-@settings(deadline=None, max_examples=300)
+@examples(100, 2000)
 def test_a_plan_decodes_as_the_naive_reading_does(some: list[Source], limit: Limits, data: st.DataObject) -> None:
     plan = Plan(some, limit)
     held = fill(plan, data)
@@ -74,7 +75,7 @@ def nearly_equal(one: Source, made: object, said: object) -> None:
 
 
 @given(some_sources, limits, st.data())
-@settings(deadline=None, max_examples=300)
+@examples(100, 2000)
 def test_decode_is_undone_by_encode(some: list[Source], limit: Limits, data: st.DataObject) -> None:
     for one in some:
         plan = Plan([one], limit)
@@ -86,7 +87,6 @@ def test_decode_is_undone_by_encode(some: list[Source], limit: Limits, data: st.
 
 
 @given(some_sources, limits)
-@settings(deadline=None)
 def test_reads_keep_the_limits_and_split_no_value(some: list[Source], limit: Limits) -> None:
     requests = Plan(some, limit).requests
     used = {(one.function, at) for one in some for at in range(one.address, one.end)}
@@ -199,7 +199,7 @@ def test_a_value_between_two_numbers_takes_the_nearer(value: float) -> None:
 
 
 @given(st.floats(0, 2**24, width=32))
-@settings(max_examples=500)
+@examples(200, 5000)
 def test_a_float_kwh_is_its_wh_to_the_resolution(kwh: float) -> None:
     one = source(Type.FLOAT32, Datatype.INT64, "1000")
     one = Source(Point("p", Kind.COUNTER, Datatype.INT64, resolution=10), 3, 0, one.codec, one.scale)

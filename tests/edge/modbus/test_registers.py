@@ -6,11 +6,12 @@ import math
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.modbus.registers import Codec, NotAvailable, Order, Type, bit, swapped
 from tests.edge.modbus import naive
+from tests.examples import examples
 
 NUMBERS = [t for t in Type if t is not Type.BIT]
 
@@ -109,7 +110,7 @@ def test_what_does_not_fit_is_refused(type_: Type, raw: float) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=2000))
-@settings(max_examples=30)
+@examples(30, 300)
 def test_bits_stand_lowest_first(bits: list[bool]) -> None:
     data = bytes(sum(b << i for i, b in enumerate(bits[at : at + 8])) for at in range(0, len(bits), 8))
     assert [bool(bit(data, at)[0]) for at in range(len(bits))] == bits

@@ -6,7 +6,7 @@ import contextlib
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.model.point import Datatype, Domain, Group, Kind, Point
@@ -42,13 +42,11 @@ def bodies(draw: st.DrawFn) -> Body:
 
 
 @given(bodies())
-@settings(deadline=None)
 def test_a_body_comes_back(body: Body) -> None:
     assert decode(body.encode()) == body
 
 
 @given(bodies(), st.data())
-@settings(deadline=None)
 def test_no_cut_or_flip_crashes_the_reader(body: Body, data: st.DataObject) -> None:
     raw = bytearray(body.encode())
     del raw[data.draw(st.integers(0, len(raw))) :]
@@ -59,7 +57,6 @@ def test_no_cut_or_flip_crashes_the_reader(body: Body, data: st.DataObject) -> N
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_noise_is_refused_or_read(noise: bytes) -> None:
     with contextlib.suppress(BodyError):
         decode(b"\x01" + noise)

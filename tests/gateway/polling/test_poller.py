@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.model.point import Value
@@ -25,6 +25,7 @@ from gateway.drivers.modbus import ModbusGroup
 from gateway.drivers.patience import Patience
 from gateway.drivers.reading import Poll, Reading
 from gateway.polling.poller import Job, Poller
+from tests.examples import examples
 from tests.gateway.bus.terminal import Asked, Send, Terminal, good
 from tests.gateway.bus.test_tcp import modbus_server
 from tests.gateway.drivers.plans import plan
@@ -121,7 +122,7 @@ async def test_anchor_that_comes_later_moves_the_phase_once() -> None:
 jobs = st.lists(st.tuples(st.sampled_from([1, 2, 5, 10]), st.floats(0, 7)), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(15, 300)
 @given(jobs, st.integers(0, 10**10))
 async def test_expected_slots_are_recorded_slots(wanted: list[tuple[int, float]], from_ns: int) -> None:
     clock, kept = ManualClock(mono_ns=from_ns), Kept()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.model.record import Outcome
 from gateway.polling.silence import AFTER, MOST_PAUSE_S, SHARE, Silences
+from tests.examples import examples
 
 
 def silences(*devices: str, period_s: float = 1.0) -> Silences:
@@ -58,7 +59,7 @@ def test_returned_device_is_polled_at_once() -> None:
     assert made.passed_over("a", 90.1) is None
 
 
-@settings(deadline=None, max_examples=30)
+@examples(15, 300)
 @given(st.lists(st.sampled_from([1, 5, 60]), min_size=1, max_size=12), st.floats(0.05, 2.0), st.integers(0, 10**6))
 def test_silent_devices_take_their_share_and_each_gets_its_turn(periods: list[int], cost_s: float, seed: int) -> None:
     made = Silences(draw=random.Random(seed))

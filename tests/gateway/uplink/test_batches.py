@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from edge.model.point import Group
@@ -21,6 +21,7 @@ from edge.sparkplug.session import Sequence
 from gateway.uplink.batches import Batch, Cutter
 from gateway.uplink.births import Births
 from tests.edge.durable.material import settle
+from tests.examples import examples
 from tests.gateway.uplink.material import (
     POINTS,
     S_NS,
@@ -364,7 +365,7 @@ class World:
 
 
 @given(steps=STEPS, max_bytes=st.sampled_from([1, 300, 3000, 64 << 10]))
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, 300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_journal_is_said_whole(steps: list[tuple[str, int, int]], max_bytes: int, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()

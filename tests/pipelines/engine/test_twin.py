@@ -8,15 +8,13 @@ import sys
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
+from tests.examples import examples
 from tests.pipelines.engine.both import by_engine, by_twin
 from tests.pipelines.engine.story import Author
 
-pytestmark = pytest.mark.timeout(900)  # the first to run compiles the kernels
-
-CASES = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-PROOF = settings(CASES, max_examples=3_000)
+CHECKS = list(HealthCheck)
 seeds = st.integers(0, 2**32)
 
 
@@ -29,19 +27,19 @@ def agree(seed: int, polls: int, groups: int, *, calm: bool = False) -> None:
     assert refused == twin_refused
 
 
-@CASES
+@examples(40, 2_000, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(1, 40), groups=st.integers(1, 3))
 def test_short_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)
 
 
-@settings(CASES, max_examples=15)
+@examples(8, 200, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(100, 400), groups=st.integers(1, 2))
 def test_long_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)
 
 
-@settings(CASES, max_examples=10)
+@examples(5, 200, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(200, 400))
 def test_undisturbed(seed: int, polls: int) -> None:
     agree(seed, polls, 1, calm=True)
@@ -49,7 +47,7 @@ def test_undisturbed(seed: int, polls: int) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
-@PROOF
+@examples(3_000, 3_000, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(1, 1_000), groups=st.integers(1, 4))
 def test_thousands_of_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.sparkplug import payload as pl
@@ -23,6 +23,7 @@ from pipelines.ingest.columns import Columns, Part
 from pipelines.ingest.frames import FrameError
 from pipelines.ingest.series import Place, Series
 from pipelines.kernels import wire
+from tests.examples import examples
 from tests.pipelines.ingest.gateway import publish
 
 FIRST = 100
@@ -145,14 +146,14 @@ def outcomes(data: bytes) -> int:
 
 
 @given(payloads(), st.integers(0, 2), st.integers(-1, 1))
-@settings(deadline=None, max_examples=400)
+@examples(100, 3000)
 def test_the_kernel_and_protobuf_agree(data: bytes, skip: int, wrong: int) -> None:
     ours, theirs = both(data, max(outcomes(data) + (wrong if skip == 2 else 0), 0), skip)
     assert ours == theirs
 
 
 @given(payloads(), st.data())
-@settings(deadline=None, max_examples=400)
+@examples(100, 3000)
 def test_they_agree_on_broken_payloads(data: bytes, draw: st.DataObject) -> None:
     broken = bytearray(data)
     records = outcomes(data)
@@ -165,7 +166,7 @@ def test_they_agree_on_broken_payloads(data: bytes, draw: st.DataObject) -> None
 
 
 @given(st.binary(max_size=80), st.integers(0, 3))
-@settings(deadline=None, max_examples=300)
+@examples(100, 3000)
 @example(b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 0)
 @example(b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 0)
 def test_they_agree_on_noise(data: bytes, records: int) -> None:
@@ -217,7 +218,6 @@ def test_a_run_ends_at_each_part_that_there_is_something_to_tell_of() -> None:
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.binary(max_size=300))), st.sampled_from([4, 5]))
-@settings(deadline=None)
 def test_frames_come_back(packets: list[tuple[str, bytes]], version: int) -> None:
     data = bytes([version]) + b"".join(publish(t, p, version=version) for t, p in packets)
     found = frames.split(data)
@@ -227,7 +227,6 @@ def test_frames_come_back(packets: list[tuple[str, bytes]], version: int) -> Non
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1), st.integers(1, 30), st.sampled_from([4, 5]))
-@settings(deadline=None)
 def test_a_cut_costs_the_last_frame(payload: list[bytes], cut: int, version: int) -> None:
     packets = [publish("a/b", p, version=version) for p in payload]
     cut = min(cut, len(packets[-1]) - 1)
@@ -236,7 +235,6 @@ def test_a_cut_costs_the_last_frame(payload: list[bytes], cut: int, version: int
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_noise_gives_frames_within_it(noise: bytes) -> None:
     for version in (b"\x04", b"\x05"):
         where = frames.split(version + noise).where
@@ -258,7 +256,6 @@ def test_many_frames_and_properties_of_mqtt_5() -> None:
 
 
 @given(payloads())
-@settings(deadline=None)
 def test_the_outline_finds_the_body(data: bytes) -> None:
     parsed = Payload.FromString(data)
     assert frames.outline(data) == (b"body", len(parsed.metrics))
