@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.model.point import Datatype, Kind, Value
+from edge.model.quality import STATUS_MASK, Quality
 from edge.sparkplug.payload import set_quality
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 
@@ -25,6 +26,7 @@ _FIELDS = {
 _U64 = (1 << 64) - 1
 _TAKEN = -1
 _MAX_MS = 1 << 62
+_NO_START = int(Quality.BAD | Quality.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ def _samples(payload: Payload, plan: Plan, values: list[Value], quality: list[in
             continue
         metric = add()
         metric.alias = alias
-        metric.timestamp = taken_ms if start == _TAKEN else _start_ms(values[start], taken_ms)
+        start_ms = taken_ms if start == _TAKEN else _start_ms(values[start])
+        if start_ms is None:  # an interval of no known time: no sample, or it may be counted again
+            value, mark = None, mark & ~STATUS_MASK | _NO_START  # noqa: PLW2901 # what is said of it
+        metric.timestamp = taken_ms if start_ms is None else start_ms
         if value is None:
             metric.is_null = True
         elif field == "long_value":
@@ -88,9 +93,9 @@ def _samples(payload: Payload, plan: Plan, values: list[Value], quality: list[in
             set_quality(metric, mark)
 
 
-def _start_ms(start_s: Value, taken_ms: int) -> int:
-    """An interval's start; where the device says none that can be a time, the sample's own time."""
+def _start_ms(start_s: Value) -> int | None:
+    """An interval's start; None where the device says none that can be a time."""
     if isinstance(start_s, bool) or not isinstance(start_s, int | float) or not math.isfinite(start_s):
-        return taken_ms
+        return None
     start_ms = int(start_s * 1000)
-    return start_ms if 0 <= start_ms < _MAX_MS else taken_ms
+    return start_ms if 0 <= start_ms < _MAX_MS else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.model.point import Datatype, Group, Kind, Point, Value
+from edge.model.quality import STATUS_MASK, Quality
 from edge.model.record import EpochRecord, PollRecord, ScheduleRecord
 from wayside.prove.group import AHEAD_NS, Reading
 from wayside.prove.journals import Entry, Journals
@@ -17,6 +18,7 @@ from wayside.prove.twin import JUMPS, Key, Twin
 _MS_NS = 1_000_000
 _S_MS = 1000
 _MAX_MS = 1 << 62
+_NO_START = int(Quality.BAD | Quality.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,17 +196,22 @@ def readings(group: Group, record: PollRecord, taken_ns: int) -> list[Reading]:
     marks = record.quality or [0] * len(record.values)
     found = []
     for point, value, mark in zip(group.points, record.values, marks, strict=False):
-        if value is not None or mark:
-            t_ns = _start_ns(values.get(point.interval_start), taken_ns) if point.kind is Kind.DELTA else taken_ns
+        if value is None and not mark:
+            continue
+        has_start = point.kind is Kind.DELTA and point.interval_start in values
+        t_ns = _start_ns(values[point.interval_start]) if has_start else taken_ns
+        if t_ns is None:
+            found.append(Reading(point.name, taken_ns, None, mark & ~STATUS_MASK | _NO_START))
+        else:
             found.append(Reading(point.name, t_ns, _carried(point, value), mark))
     return found
 
 
-def _start_ns(start_s: Value, taken_ns: int) -> int:
+def _start_ns(start_s: Value) -> int | None:
     if isinstance(start_s, bool) or not isinstance(start_s, int | float) or not math.isfinite(start_s):
-        return taken_ns
+        return None
     start_ms = int(start_s * _S_MS)
-    return start_ms * _MS_NS if 0 <= start_ms < _MAX_MS else taken_ns
+    return start_ms * _MS_NS if 0 <= start_ms < _MAX_MS else None
 
 
 def _carried(point: Point, value: Value) -> Value:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge.durable.export import export
 from edge.durable.journal import Journal
 from edge.model.point import Datatype, Domain, Group, Kind, Point, Value
+from edge.model.quality import Quality
 from edge.model.record import AnchorRecord, DatingRecord, PollRecord, Record
 from edge.sparkplug import birth
 from edge.sparkplug.body import Body, Undatable, decode
@@ -117,8 +118,12 @@ def expected(
         quality = record.quality[n] if record.quality else 0
         if record.outcome == 0 and (by_name[point.name] is not None or quality):
             start_s = by_name.get(point.interval_start)
-            t_ms = start_s * 1000 if point.kind is Kind.DELTA and isinstance(start_s, int) else taken_ms
-            samples[point.name] = (by_name[point.name], quality, t_ms)
+            if point.kind is not Kind.DELTA:
+                samples[point.name] = (by_name[point.name], quality, taken_ms)
+            elif isinstance(start_s, int) and start_s >= 0:
+                samples[point.name] = (by_name[point.name], quality, start_s * 1000)
+            else:
+                samples[point.name] = (None, quality // 4 * 4 + Quality.BAD | Quality.CLOCK, taken_ms)
     return due_ms, record.outcome, samples
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from edge.model.point import Group
-from edge.model.quality import Quality
+from edge.model.quality import Quality, is_usable
 from edge.model.record import EpochRecord, PollRecord, ScheduleRecord, TombstoneRecord
 from edge.sparkplug.birth import Table, device_id
 from edge.sparkplug.body import NO_TABLE, Body, Extra, Undatable
@@ -129,12 +129,25 @@ def test_every_datatype_quality_and_outcome_comes_back(tmp_path: Path) -> None:
         journal.append(PollRecord(schedule, 5 * S_NS, 5 * S_NS, 0, [1.5, 2.5, 2**63 - 1, True, "é", -3, 9]))
         commit(journal)
         read = read_all(journal)
-        first = {offset: said for offset, said in read.polls.items() if said.samples.get("volume", (0, 0, 1))[2] >= 0}
-        last = read.polls.pop(max(first))
+        assert read.polls[max(read.polls)].samples["import_wh"][0] == 2**63 - 1
         check_polls_of(journal, read)
-        # An interval's start that can be no time is not taken for one.
-        assert last.samples["volume"] == (9, 0, WALL_NS // 1_000_000 + 5000)
-        assert last.samples["import_wh"][0] == 2**63 - 1
+
+
+@pytest.mark.parametrize("start_s", [None, -3, 2**62, 2**63 - 1])
+@pytest.mark.parametrize(("volume", "mark"), [(9, 0), (9, Quality.UNCERTAIN | Quality.STUCK), (None, Quality.BAD)])
+def test_a_delta_without_a_start_is_no_sample(
+    start_s: int | None, volume: int | None, mark: int, tmp_path: Path
+) -> None:
+    with open_journal(tmp_path) as journal:
+        schedule = journal.declare(group(), 0)
+        date(journal)
+        row = [*values(1)[:-2], start_s, volume]
+        journal.append(PollRecord(schedule, 5 * S_NS, 5 * S_NS, 0, row, [0, 0, 0, 0, 0, 2, int(mark)]))
+        commit(journal)
+        (said,) = read_all(journal).polls.values()
+        quality = {0: 0, 17: 16, 2: 0}[int(mark)] + 2 + 1024
+        assert said.samples["volume"] == (None, quality, WALL_NS // 1_000_000 + 5000)
+        assert not is_usable(quality)
 
 
 def check_polls_of(journal: Journal, read: Read) -> None:

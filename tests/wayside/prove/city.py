@@ -12,6 +12,7 @@ from typing import Any
 
 from edge.durable.journal import Journal
 from edge.model.point import Datatype, Domain, Group, Kind, Point, Value
+from edge.model.quality import Quality
 from edge.model.record import AnchorRecord, DatingRecord, PollRecord
 from pipelines.engine.engine import Engine
 from tests.pipelines.engine.both import batch
@@ -118,11 +119,15 @@ class City:
         self.said.append(json.dumps(line) + "\n")
         began = (t_ns // S - 30) // 30 * 30
         values: list[Value] = [self.r.randrange(1000) / 8, self.total % MODULUS, began, began % 17]
+        if n in range(40, 44):  # the device does not say when: what it counted is no sample
+            values[2] = None
         at = journal.append(PollRecord(schedule, MONO + due, MONO + taken, 0, values))
         times = (t_ns, t_ns, t_ns, began * S)
         readings = [
             Reading(point.name, at, value, 0) for point, at, value in zip(GROUP.points, times, values, strict=True)
         ]
+        if values[2] is None:
+            readings[2:] = [Reading("volume", t_ns, None, Quality.BAD | Quality.CLOCK)]
         self._apply(n, at, Poll(GROUP.key, WALL + due, 0, tuple(readings), WALL + due))
 
     def _apply(self, n: int, offset: int, poll: Poll) -> None:
