@@ -22,7 +22,7 @@ def text_of(claim: Claim) -> str:
     if claim.rows:
         lines += [f"| case | unit | Wayside | {rival} | times | rounds |", "|---|---|---:|---:|---:|---:|"]
     for row in claim.rows:
-        theirs = f"{number(row.rival)} | {row.ours / row.rival:.1f}" if row.rival else "|"
+        theirs = f"{number(row.rival)} | {number(row.times)}" if row.rival and row.times else "|"
         lines.append(f"| {row.case} | {row.unit} | {number(row.ours)} | {theirs} | {row.n} |")
     if claim.goals:
         lines += ["", "| goal | aimed at | reached | met |", "|---|---:|---:|---|"]

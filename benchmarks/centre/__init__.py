@@ -22,11 +22,11 @@ QUESTION = (
     "acceptance, decoding and windows to final rows in the checkpoint?"
 )
 SEED = 20_260_101
-ROUNDS, QUICK_ROUNDS = 7, 3
+ROUNDS, QUICK_ROUNDS = 5, 3
 FULL = (
-    Shape("10 metrics a message", 10, gateways=16, devices=20, parts=1, polls=1, minutes=5),
-    Shape("100 metrics a message", 100, gateways=16, devices=3, parts=11, polls=1, minutes=5),
-    Shape("1,000 metrics a message", 1000, gateways=16, devices=3, parts=11, polls=10, minutes=5),
+    Shape("10 metrics a message", 10, gateways=8, devices=20, parts=1, polls=1, minutes=5),
+    Shape("100 metrics a message", 100, gateways=8, devices=3, parts=11, polls=1, minutes=5),
+    Shape("1,000 metrics a message", 1000, gateways=8, devices=3, parts=11, polls=10, minutes=5),
 )
 QUICK = (
     Shape("10 metrics a message", 10, gateways=2, devices=20, parts=1, polls=1, minutes=5),
@@ -35,7 +35,7 @@ QUICK = (
 )
 GOAL_TIMES = 20.0
 GOAL_PER_S = 4e6
-"""What a prototype without acceptance of parts, ledger and 5-minute windows carried."""
+"""A prototype of this path, with 1-minute windows alone, carried 4.5 million and more."""
 _GOAL_METRICS = 100
 _UNIT = "samples per CPU s"
 
@@ -45,11 +45,13 @@ class _Rounds:
     city: City
     spent_s: list[dict[str, float]] = field(default_factory=list)
     rival_s: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
         """Give the case's rows: the whole, then its parts."""
         case, samples, n = self.city.shape.case, self.city.samples, len(self.spent_s)
-        rows = [Row(case, _UNIT, samples / median(self._whole_s()), n, samples / median(self.rival_s), rival.NAME)]
+        ours_per_s, rival_per_s = samples / median(self._whole_s()), samples / median(self.rival_s)
+        rows = [Row(case, _UNIT, ours_per_s, n, rival_per_s, rival.NAME, self._times())]
         rows += [
             Row(f"{case}: {part}", "CPU ns per sample", self._median_s(part) / samples * 1e9, n) for part in ours.PARTS
         ]
@@ -61,12 +63,14 @@ class _Rounds:
         """Give the goals of the case that has any."""
         if self.city.shape.metrics != _GOAL_METRICS:
             return []
-        whole_s, case = self._whole_s(), self.city.shape.case
-        times = median(theirs / own for theirs, own in zip(self.rival_s, whole_s, strict=True))
+        case, per_s = self.city.shape.case, self.city.samples / median(self._whole_s())
         return [
-            Goal(f"times the rival's samples per CPU s, {case}", times, GOAL_TIMES),
-            Goal(f"samples per CPU s, {case}", self.city.samples / median(whole_s), GOAL_PER_S),
+            Goal(f"times the rival's samples per CPU s, {case}", self._times(), GOAL_TIMES),
+            Goal(f"samples per CPU s, {case}", per_s, GOAL_PER_S),
         ]
+
+    def _times(self) -> float:
+        return median(theirs / own for theirs, own in zip(self.rival_s, self._whole_s(), strict=True))
 
     def _whole_s(self) -> list[float]:
         return [sum(spent[part] for part in ours.PARTS) for spent in self.spent_s]
@@ -91,9 +95,9 @@ def measure(shapes: Sequence[Shape], rounds: int) -> Claim:
             progress(f"{shape.case}: making its data")
             city = cities.make(shape, SEED, Path(name))
             wrong, digest = verify(city, Path(name) / "verified")
-            if wrong:
-                return Claim(NAME, QUESTION, machine(), verified=False, wrong=tuple(wrong))
-            found = _timed(city, digest, Path(name), rounds)
+            found = _timed(city, digest, Path(name), 0 if wrong else rounds)
+        if wrong or found.wrong:
+            return Claim(NAME, QUESTION, machine(), verified=False, wrong=(*wrong, *found.wrong))
         rows += found.rows()
         goals += found.goals()
     return Claim(NAME, QUESTION, machine(), verified=True, rows=tuple(rows), goals=tuple(goals))
@@ -117,7 +121,8 @@ def _timed(city: City, digest: str, directory: Path, rounds: int) -> _Rounds:
         progress(f"{city.shape.case}: round {n + 1} of {rounds}")
         gc.collect()
         passage = ours.carry(city, directory / f"round-{n}")
-        assert passage.digest == digest, "the same packets gave other rows"
+        if passage.digest != digest:
+            found.wrong.append(f"{city.shape.case}: round {n + 1} gave other rows of the same packets")
         found.spent_s.append(passage.spent_s)
         parts = Parts()
         gc.collect()

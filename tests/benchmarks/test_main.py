@@ -13,7 +13,7 @@ from benchmarks.claim import Benchmark, Claim, Goal, Row
 
 GOOD = Claim(
     "good", "Is it?", "2 cores", verified=True,
-    rows=(Row("all", "samples per CPU s", 4_561_000.0, 3, 285_000.0, "slow"), Row("a part", "ns", 12.34, 3)),
+    rows=(Row("all", "samples per CPU s", 4_561_000.0, 3, 285_000.0, "slow", 16.0), Row("a part", "ns", 12.34, 3)),
     goals=(Goal("times", 16.0, 20.0), Goal("enough", 2.0, 1.0)),
 )  # fmt: skip
 BAD = Claim("bad", "Is it?", "2 cores", verified=False, wrong=("one is two",))
@@ -74,7 +74,7 @@ def test_an_update_replaces_the_last_run_and_nothing_else(tmp_path: Path) -> Non
     assert page.read_text() == once
     assert once.startswith("before\n<!-- begin good -->\nMachine: 2 cores")
     assert once.endswith("<!-- end good -->\nafter\n")
-    assert "| all | samples per CPU s | 4,560,000 | 285,000 | 16.0 | 3 |" in once
+    assert "| all | samples per CPU s | 4,560,000 | 285,000 | 16 | 3 |" in once
     assert "| a part | ns | 12.3 | | | 3 |" in once
     assert "old" not in once
     with pytest.raises(ValueError, match="begin bad"):
