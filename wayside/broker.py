@@ -38,16 +38,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def mosquitto() -> str | None:
+    """Find mosquitto on this machine; Debian puts it where only root looks."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
 class Broker:
     """A broker process on a free port of loopback, the same port after each start."""
 
-    def __init__(self, directory: Path, *, prefer_mosquitto: bool = True) -> None:
+    def __init__(self, directory: Path) -> None:
         """Choose the program and write its configuration."""
         self.port = free_port()
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        self.kind = "mosquitto" if program and prefer_mosquitto else "amqtt"
+        program = mosquitto()
+        self.kind = "mosquitto" if program else "amqtt"
         directory.mkdir(parents=True, exist_ok=True)
-        if program and prefer_mosquitto:
+        if program:
             config, text = directory / "mosquitto.conf", _MOSQUITTO
             command = [program, "-c", str(config)]
         else:

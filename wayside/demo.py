@@ -25,7 +25,7 @@ from wayside.commands._output import say_json, say_table
 from wayside.pictures import draw
 from wayside.prove.compare import Verdict, prove
 from wayside.prove.journals import Journals
-from wayside.stage import Stage
+from wayside.stage import INFLUX_DATABASE, Stage
 from wayside.watch import View, Watcher, view
 
 SCALE = 60
@@ -194,6 +194,8 @@ def _tell(show: Show, *, as_json: bool) -> bool:
     for difference in verdict.differences:
         click.echo(f"differs: {difference}")
     program = _program()
+    if stage.influx:
+        click.echo(f"\nInfluxDB {stage.influx} has every row, in the database {INFLUX_DATABASE}")
     click.echo(
         f"\npicture:  {_short(page)}\n"
         f"rows:     {program} query traffic --window 5m --store {_short(stage.store)}\n"

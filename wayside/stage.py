@@ -23,6 +23,7 @@ COMMIT_S = 0.25
 """Real time; at a scale of 60 these are 15 s of the city's."""
 PUBLISH_S = 0.5
 CHECKPOINT_S = 2
+INFLUX_DATABASE = "wayside_demo"
 READY_S = 60.0
 SETTLE_S = 60.0
 _LOOK_S = 0.1
@@ -129,6 +130,7 @@ class Stage:
                 self._drain(name)
             self.ask_centre({"do": "retire", "scope": "gateway", "name": f"{GROUP}/{name}"})
         self.ask_centre({"do": "checkpoint"}, SETTLE_S)
+        self._await_databases()
 
     def ask_centre(self, request: dict[str, Any], timeout_s: float = 15.0) -> dict[str, Any]:
         """Ask the centre through its control socket."""
@@ -142,6 +144,21 @@ class Stage:
         """The centre's status and each gateway's; None of one that does not answer."""
         centre = _asked(self.directory / "central" / "control.sock")
         return centre, {name: _asked(self.directory / name / "control.sock") for name in self.gateways}
+
+    def _await_databases(self) -> None:
+        """Wait until every database has every row.
+
+        Raises:
+            PeerUnreachable: one has not; the message has its reason.
+        """
+        behind: list[dict[str, Any]] = []
+        for _ in range(int(SETTLE_S / _LOOK_S)):
+            followers = self.ask_centre({"do": "status"})["followers"]
+            behind = [each for each in followers if each["behind_blocks"]]
+            if not behind:
+                return
+            time.sleep(_LOOK_S)
+        raise PeerUnreachable(behind[0]["target"], behind[0]["error"] or "it is too slow")
 
     def _has_all(self, name: str) -> bool:
         """Compare the journal's own end with the position that the centre states."""
@@ -180,7 +197,7 @@ class Stage:
             f'url = "{self.broker.url}"',
         ]
         if self.influx:
-            lines += ["[[influx]]", f'url = "{self.influx}"', 'api = "v1"', 'database = "wayside_demo"']
+            lines += ["[[influx]]", f'url = "{self.influx}"', 'api = "v1"', f'database = "{INFLUX_DATABASE}"']
         return "\n".join(lines) + "\n"
 
     def _gateway_text(self, name: str, endpoints: dict[str, dict[str, str]]) -> str:
