@@ -182,11 +182,12 @@ class Reading:
         if self._checkpoint.set_aside is not None:
             event("checkpoint_set_aside", file=self._checkpoint.set_aside.name)
         self._rows = self._log.reader()
-        self._reader = Reader(self._rows, Engine(self._checkpoint.stage), self._checkpoint, self._outbox)
-        if self._reader.position > self._log.next_offset:
+        reader = Reader(self._rows, Engine(self._checkpoint.stage), self._checkpoint, self._outbox)
+        if reader.position > self._log.next_offset:
             # The log was replaced or restored: what it holds is read again, which acceptance makes harmless.
-            event("log_older_than_checkpoint", position=self._reader.position, next=self._log.next_offset)
-            self._reader.position = self._reader.saved_position = self._log.oldest
+            event("log_older_than_checkpoint", position=reader.position, next=self._log.next_offset)
+            reader.position = reader.saved_position = self._log.oldest
+        self._reader = reader  # from here on the log lets go of what it covers
 
     def _answer_calls(self) -> None:
         while not self._calls.empty():
