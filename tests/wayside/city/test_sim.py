@@ -39,6 +39,7 @@ async def test_a_city_is_ready_speaks_and_ends(tmp_path: Path) -> None:
         ends = json.loads((tmp_path / "d" / "endpoints.json").read_text())["buses"]
         assert {name: end["protocol"] for name, end in ends.items()} == {"net": "tcp", "line": "rtu"}
         assert ends["line"]["port"] == str(tmp_path / "d" / "ttyS-line")
+        assert {each.name for each in (tmp_path / "d").iterdir()} == {"endpoints.json", "truth.ndjson", "ttyS-line"}
         host, _, port = ends["net"]["port"].rpartition(":")
         net, line = tcp_bus(host, int(port), clock), serial_bus(SerialSettings(ends["line"]["port"]), clock)
         from_ns = clock.wall_ns()
