@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.runtime.clock import RealClock
+from wayside.answer import judge
 from wayside.cast import Bus, Cast, Device
 from wayside.children import Child
-from wayside.demo import judge
 from wayside.stage import READY_S, Stage
 
 SCALE = 60

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.query.select import Store
 from tests.wayside.faults.staged import Keeper, assert_proved, copied, is_delivering, let_run, staged, wait_for
-from wayside.demo import judge
+from wayside.answer import judge
 from wayside.stage import READY_S, Stage
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
