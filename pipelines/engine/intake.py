@@ -35,6 +35,14 @@ class Source(NamedTuple):
     device: str | None
 
 
+class _Read(NamedTuple):
+    """A part of a batch, and what was read of it."""
+
+    payload: bytes
+    body: Body
+    top: Outline
+
+
 class Intake:
     """Turns messages into parts, declarations and what nodes are owed."""
 
@@ -42,6 +50,8 @@ class Intake:
         """Work on this state."""
         self._acceptor, self._tables, self._book, self._taking, self._owed = acceptor, tables, book, taking, owed
         self._extras = Extras(taking, book)
+        self._waiting: dict[UUID, dict[int, _Read]] = {}
+        """Parts of each journal's unfinished batch as they were read; no state: what is not here is read again."""
 
     def message(self, source: Source, payload: bytes, top: Outline | None) -> None:
         """Take one message; `top` is the payload's outline, if it is known. Never raises for what a peer sent."""
@@ -128,6 +138,17 @@ class Intake:
             self._owed.state(name, body.journal, body.attempt)
         else:
             self._book.count("held")
+            self._wait(_Read(payload, body, top))
+
+    def _wait(self, read: _Read) -> None:
+        """Keep what was read of a part until its batch is whole; a journal has one unfinished batch."""
+        batch = self._waiting.setdefault(read.body.journal, {})
+        other = next(iter(batch.values()), read).body
+        if (other.epoch, other.a, other.b, other.attempt) != (
+            read.body.epoch, read.body.a, read.body.b, read.body.attempt,
+        ):  # fmt: skip
+            batch.clear()
+        batch[read.body.part] = read
 
     def _jumped(self, name: str, jump: Jump) -> None:
         self._taking.settled().jumped(name_of(jump.journal), jump.reason)
@@ -137,16 +158,21 @@ class Intake:
 
     def _take(self, name: str, body: Body, payload: bytes, top: Outline, verdict: Verdict) -> None:
         self._owed.state(name, body.journal, body.attempt, taken_bytes=sum(len(part) for part in verdict.parts))
-        for part in verdict.parts:
-            own = (body, top) if part is payload else _reread(part)
-            if own[0].table == NO_TABLE:
-                for offset, extra in zip(own[0].offsets, own[0].extras, strict=True):
+        waiting = self._waiting.pop(body.journal, {})
+        waiting[body.part] = _Read(payload, body, top)
+        for n, part in enumerate(verdict.parts):
+            own = waiting.get(n)
+            if own is None or own.payload is not part:
+                own = _read(part)
+            if own.body.table == NO_TABLE:
+                for offset, extra in zip(own.body.offsets, own.body.extras, strict=True):
                     if offset >= verdict.take_from:
                         self._extras.take(name, body.journal, extra)
             else:
-                self._polls(name, *own, part, verdict.take_from)
+                self._polls(name, own, verdict.take_from)
 
-    def _polls(self, name: str, body: Body, top: Outline, payload: bytes, take_from: int) -> None:
+    def _polls(self, name: str, read: _Read, take_from: int) -> None:
+        payload, body, top = read
         table = self._tables.get(body.table)
         if table is None:  # it was known when the part came; many newer ones came before the batch was whole
             self._taking.malformed(name, f"{len(body.offsets)} polls of a table that was forgotten")
@@ -158,7 +184,7 @@ class Intake:
         self._taking.add(Part(payload, top.metrics, len(body.offsets), skip, table, (name, name_of(body.journal))))
 
 
-def _reread(part: bytes) -> tuple[Body, Outline]:
+def _read(part: bytes) -> _Read:
     top = outline(part)
     assert top.body is not None  # it was, when the acceptor was given the part
-    return bodies.decode(top.body), top
+    return _Read(part, bodies.decode(top.body), top)

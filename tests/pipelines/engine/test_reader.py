@@ -234,7 +234,7 @@ def test_a_clone_and_a_restored_card_are_told_of(tmp_path: Path) -> None:
     centre.read()
     centre.reader.save()
     kinds = [i["kind"] for i in centre.incidents()]
-    assert kinds == ["cloned_journal", "cloned_journal"]
+    assert kinds == ["cloned_journal", "journal_restored", "cloned_journal"]
     assert centre.reader.status()["counters"]["records"] == 7
 
 
