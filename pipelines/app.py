@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge.runtime.clock import process_clock
 from edge.runtime.control import serve
-from edge.runtime.mqtt import Broker
 from edge.runtime.ready import event, ready, stopping
 from edge.runtime.supervisor import Supervisor, stop_on_signals
 from pipelines.config import load
@@ -20,6 +19,7 @@ from pipelines.control import Control
 from pipelines.crew import Crew
 from pipelines.engine.checkpoint import CheckpointReader
 from pipelines.engine.reader import warm
+from pipelines.ingest.broker import HostBroker
 from pipelines.ingest.front import Front
 from pipelines.ingest.host import Host
 from pipelines.ingest.log import Log, State
@@ -75,7 +75,7 @@ class Centre:
             covered=lambda: self._reading.saved_position,
             grown=lambda: self._reading.grown(),  # noqa: PLW0108 # made below, from this log
         )
-        broker = Broker(address, f"wayside-{central.host_id}-host", clock)
+        broker = HostBroker(address, f"wayside-{central.host_id}-host", clock)
         self._host = Host(central.host_id, broker, clock, pressed=self._is_pressed, is_able=self._is_able)
         self._reading = Reading(
             self._log,

@@ -1,7 +1,7 @@
 """The host application: STATE, acknowledgements and rebirth requests, on a connection of its own.
 
 The reader's thread puts in what it knows (`Host` is its outbox); the loop says it. Full: what is unsaid is one
-statement a journal, the latest.
+statement a journal, the latest; what is being said is at most `AT_ONCE` messages.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+import aiomqtt
+
 from edge.delivery.acknowledge import encode
-from edge.runtime.mqtt import Broker, Connection, Message
+from edge.runtime.mqtt import Link, Message
 from edge.sparkplug import topic as topics
 from edge.sparkplug.payload import rebirth_command
 from edge.sparkplug.session import HostState, StateError
+from pipelines.ingest.broker import AT_ONCE, FAREWELL_S
 from pipelines.ingest.grants import LEAST_BYTES, Grants
 from pipelines.ingest.statements import Rebirths, Statements
 
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from edge.runtime.clock import Clock
+    from pipelines.ingest.broker import HostBroker
     from pipelines.ingest.grants import Node
 
 _LOOK_S = 1.0
 """How often pressure is looked at, where nothing else happens."""
-_FAREWELL_S = 1.0
+_UNHEARD_S = 30.0
+"""A STATE that the broker has not given back in this time is said again: it may have been refused, or replaced."""
 
 
 class Host:
@@ -38,7 +43,7 @@ class Host:
     def __init__(
         self,
         host_id: str,
-        broker: Broker,
+        broker: HostBroker,
         clock: Clock,
         *,
         pressed: Callable[[], bool],
@@ -64,6 +69,9 @@ class Host:
         self._was_pressed = False
         self._state_ms = 0
         self._said_online: bool | None = None
+        self._said_s = 0.0
+        self._heard_online: bool | None = None
+        """What the broker has given back: it does not say whether it took a STATE (an access list may forbid it)."""
         self._rests_until_s = 0.0
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,17 +121,12 @@ class Host:
         """Keep a connection and say what is due, for ever."""
         self._loop = asyncio.get_running_loop()
         while True:
-            async with self._broker.session(self._will) as connection:
-                self._said_online = None
-                connection.lost.add_done_callback(lambda _: self._news.set())
-                connection.on_message = self._heard
-                await connection.subscribe([topics.state(self._host_id)], 1)
-                try:
-                    while connection.is_open:
-                        await self._say_all(connection)
-                        await self._rest()
-                finally:
-                    await connection.publish_confirmed(self._state(online=False), _FAREWELL_S)
+            async with self._broker.session(self._will) as client:
+                self._said_online = self._heard_online = None
+                await client.subscribe(topics.state(self._host_id), qos=1)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen(client), name="centre.host.listen")
+                    tasks.create_task(self._speak(client), name="centre.host.speak")
 
     def status(self) -> dict[str, Any]:
         """Say what an operator is shown."""
@@ -133,7 +136,7 @@ class Host:
                 "state": str(self._broker.link),
                 "error": self._broker.reason or None,
                 "session": self.session,
-                "online": bool(self._said_online),
+                "online": bool(self._heard_online) and self._broker.link is Link.CONNECTED,
                 "acknowledgements": self.acknowledgements,
                 "rebirths": self.rebirths,
                 "capacity_bytes_s": round(self._grants.capacity(now_s)),
@@ -141,30 +144,64 @@ class Host:
                 "grant": self._grants.grant(now_s, pressed=self._pressed()),
             }
 
-    async def _will(self) -> Message:
+    def _will(self) -> aiomqtt.Will:
         # One time for all of a connection's STATEs: who hears the will after them must not take it for an older one.
         self._state_ms = self._clock.wall_ns() // 10**6
-        return self._state(online=False)
+        state = self._state(online=False)
+        return aiomqtt.Will(state.topic, state.payload, state.qos, state.retain)
 
     def _state(self, *, online: bool) -> Message:
         payload = HostState(online, self._state_ms).encode()
         return Message(topics.state(self._host_id), payload, qos=1, retain=True)
 
-    def _heard(self, _topic: str, payload: bytes) -> None:
-        """Somebody said our STATE: often the will of the connection before this one, which must not stand."""
-        with contextlib.suppress(StateError):
-            if HostState.decode(payload).online == self._said_online:
-                return
-        self._said_online = None
-        self._news.set()
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        """Hear, until the connection is lost, who else says our STATE.
 
-    async def _say_all(self, connection: Connection) -> None:
-        online = self._is_able()
-        if online is not self._said_online and await connection.publish_confirmed(self._state(online=online)):
-            self._said_online = online
-        for message in self._due():
-            if not await connection.room(len(message.payload)) or not connection.publish(message):
-                return  # the connection is gone; senders ask again after a silence, or are born anew
+        Raises:
+            MqttError: it is lost.
+        """
+        async for message in client.messages:
+            self._hear(message.payload)
+
+    def _hear(self, payload: object) -> None:
+        """What differs from what we said is often the will of the connection before this one, and must not stand."""
+        self._heard_online = None
+        if isinstance(payload, bytes):
+            with contextlib.suppress(StateError):
+                self._heard_online = HostState.decode(payload).online
+        if self._heard_online is not self._said_online:
+            self._said_online = None
+            self._news.set()
+
+    async def _speak(self, client: aiomqtt.Client) -> None:
+        """Say what is due, and at the end that nobody is here.
+
+        Raises:
+            MqttError: the connection is lost; senders ask again after a silence, or are born anew.
+        """
+        try:
+            while True:
+                await self._say_state(client)
+                if not await self._say_due(client):
+                    await self._rest()
+        finally:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await _publish(client, self._state(online=False), FAREWELL_S)
+
+    async def _say_state(self, client: aiomqtt.Client) -> None:
+        online, now_s = self._is_able(), self._clock.real_s()
+        is_unheard = self._heard_online is not online and now_s - self._said_s >= _UNHEARD_S
+        if online is not self._said_online or is_unheard:
+            self._said_online, self._said_s = online, now_s
+            await _publish(client, self._state(online=online))
+
+    async def _say_due(self, client: aiomqtt.Client) -> int:
+        """Say some of what is due: what waits longer is replaced by what is newer."""
+        messages = self._due()
+        async with asyncio.TaskGroup() as tasks:
+            for message in messages:
+                tasks.create_task(_publish(client, message), name="centre.host.publish")
+        return len(messages)
 
     def _due(self) -> list[Message]:
         now_s, t_ms = self._clock.real_s(), self._clock.wall_ns() // 10**6
@@ -173,8 +210,8 @@ class Host:
             if pressed is not self._was_pressed:
                 self._statements.restate(now_s)
                 self._was_pressed = pressed
-            said = self._statements.due(now_s, self._grants.grant(now_s, pressed=pressed), t_ms)
-            asked = self._rebirths.due(now_s)
+            said = self._statements.due(now_s, self._grants.grant(now_s, pressed=pressed), t_ms, AT_ONCE)
+            asked = self._rebirths.due(now_s, AT_ONCE - len(said))
         self.acknowledgements += len(said)
         self.rebirths += len(asked)
         command = rebirth_command(t_ms).SerializeToString()
@@ -199,3 +236,7 @@ class Host:
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and with it what is to be said
                 loop.call_soon_threadsafe(self._news.set)
+
+
+async def _publish(client: aiomqtt.Client, message: Message, timeout_s: float | None = None) -> None:
+    await client.publish(message.topic, message.payload, message.qos, message.retain, timeout=timeout_s)

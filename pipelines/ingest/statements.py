@@ -6,6 +6,8 @@ twenty times a second) at a birth, a gap, or half a grant's worth of records; of
 
 from __future__ import annotations
 
+import heapq
+import operator
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,13 +87,15 @@ class Statements:
         """When something is to be said; None = nothing is."""
         return min((known.due_s for known in self._journals.values() if known.due_s is not None), default=None)
 
-    def due(self, now_s: float, grant: int, t_ms: int) -> list[tuple[Node, Acknowledgement]]:
-        """Give what is to be said now; it counts as said."""
-        return [
-            (known.node, self._say(journal, known, now_s, grant, t_ms))
+    def due(self, now_s: float, grant: int, t_ms: int, most: int) -> list[tuple[Node, Acknowledgement]]:
+        """Give up to `most` of what is to be said now, what has waited longest first; it counts as said."""
+        waiting = [
+            (known.due_s, journal, known)
             for journal, known in self._journals.items()
             if known.due_s is not None and known.due_s <= now_s
         ]
+        longest = heapq.nsmallest(most, waiting, key=operator.itemgetter(0))
+        return [(known.node, self._say(journal, known, now_s, grant, t_ms)) for _, journal, known in longest]
 
     def _say(self, journal: UUID, known: _Journal, now_s: float, grant: int, t_ms: int) -> Acknowledgement:
         self._n += 1
@@ -121,9 +125,9 @@ class Rebirths:
         """When somebody is to be asked; None = nobody is."""
         return min(self._due_s.values(), default=None)
 
-    def due(self, now_s: float) -> list[Node]:
-        """Give who is to be asked now; they count as asked."""
-        nodes = [node for node, due_s in self._due_s.items() if due_s <= now_s]
+    def due(self, now_s: float, most: int) -> list[Node]:
+        """Give up to `most` of who is to be asked now; they count as asked."""
+        nodes = [node for node, due_s in self._due_s.items() if due_s <= now_s][:most]
         for node in nodes:
             del self._due_s[node]
             self._asked_s[node] = now_s
