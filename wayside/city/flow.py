@@ -9,6 +9,7 @@ total step back by one now and then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -21,6 +22,8 @@ CELL_NS = 300 * S_NS
 WEEK_NS = 7 * 24 * HOUR_NS
 PER_UNIT = 1000 * HOUR_NS
 """A total counts thousandths of a unit per hour, times nanoseconds: this many are one unit."""
+
+SATURDAY = 5
 
 _CELLS = WEEK_NS // CELL_NS
 _MONDAY_NS = 3 * 24 * HOUR_NS
@@ -95,3 +98,10 @@ class Flow:
     def rate(self, t_ns: int) -> float:
         """Units per hour: exactly the slope of `total`."""
         return self._week.rate(self._warp.at(t_ns)) * self._warp.speed(t_ns)
+
+
+def bell(hour: float, at: float, width: float) -> float:
+    """Give a bump of height 1 in the day, `width` hours to the side of the hour `at`, over midnight too."""
+    away = abs(hour - at)
+    away = min(away, 24.0 - away)
+    return math.exp(-0.5 * (away / width) ** 2)

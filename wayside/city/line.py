@@ -74,6 +74,13 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # why it went makes no difference
         self._connections.discard(self._transport)
 
+    def pause_writing(self) -> None:
+        """A client that does not read its answers is asked for no more requests."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         self._received += data
         while len(self._received) >= _MBAP_BYTES:

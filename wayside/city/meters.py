@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge.model.point import Point, Value
 from wayside.city.chance import key_of, unit, wander
-from wayside.city.flow import PER_UNIT, S_NS, Flow, Warp, Week
+from wayside.city.flow import PER_UNIT, S_NS, SATURDAY, Flow, Warp, Week, bell
 
 PHASES = ("L1", "L2", "L3")
 NOMINAL_V = 230.0
@@ -20,7 +20,6 @@ MOST_SAG_V = 20.0
 """Load pulls the voltage down, and solar power up, by no more than this, whatever the configuration says."""
 _HALF_SAG_W = 80_000.0
 _WANDER_NS = 20 * S_NS
-_SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +174,9 @@ READINGS: Mapping[str, Callable[[list[Instant]], Value]] = {
 
 def _load(day: int, hour: float) -> float:
     """Part of the busiest hour's load: a base, mornings, evenings; offices sleep at the weekend."""
-    work = 0.25 if day < _SATURDAY else 0.08
-    return 0.25 + work * _bell(hour, 11.0, 3.5) + 0.2 * _bell(hour, 7.5, 1.3) + 0.5 * _bell(hour, 19.0, 2.2)
+    work = 0.25 if day < SATURDAY else 0.08
+    return 0.25 + work * bell(hour, 11.0, 3.5) + 0.2 * bell(hour, 7.5, 1.3) + 0.5 * bell(hour, 19.0, 2.2)
 
 
 def _sun(hour: float) -> float:
     return math.pow(max(0.0, math.cos((hour - 12.5) / 12 * math.pi)), 1.5)
-
-
-def _bell(hour: float, at: float, width: float) -> float:
-    away = abs(hour - at)
-    away = min(away, 24.0 - away)
-    return math.exp(-0.5 * (away / width) ** 2)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.model.point import Point, Value
 from wayside.city.chance import key_of, unit
-from wayside.city.flow import PER_UNIT, S_NS, Flow, Warp, Week
+from wayside.city.flow import PER_UNIT, S_NS, SATURDAY, Flow, Warp, Week, bell
 
 LANE_CAPACITY_H = 1900.0
 """Vehicles that a lane carries at most. [veh/h]"""
@@ -16,7 +15,6 @@ VEHICLE_M = 6.5
 """Length of a mean vehicle, with the length of the detection zone. [m]"""
 LONG_SHARE = 0.08
 """Part of the vehicles that are long: lorries and buses."""
-_SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +118,7 @@ READINGS: Mapping[str, Callable[[Interval, int], Value]] = {
 
 def _share(day: int, hour: float, lean: float) -> float:
     """Part of the busiest hour's traffic: two commuters' peaks on weekdays, one long afternoon at the weekend."""
-    night = 0.04 + 0.28 * _bell(hour, 13.0, 4.5)
-    if day >= _SATURDAY:
-        return night + 0.3 * _bell(hour, 15.0, 3.5)
-    return night + (0.6 + lean) * _bell(hour, 8.0, 1.2) + (0.65 - lean) * _bell(hour, 17.3, 1.6)
-
-
-def _bell(hour: float, at: float, width: float) -> float:
-    away = abs(hour - at)
-    away = min(away, 24.0 - away)
-    return math.exp(-0.5 * (away / width) ** 2)
+    night = 0.04 + 0.28 * bell(hour, 13.0, 4.5)
+    if day >= SATURDAY:
+        return night + 0.3 * bell(hour, 15.0, 3.5)
+    return night + (0.6 + lean) * bell(hour, 8.0, 1.2) + (0.65 - lean) * bell(hour, 17.3, 1.6)

@@ -207,6 +207,30 @@ async def test_a_paced_line_costs_its_time(tmp_path: Path) -> None:
         assert rig.clock.real_s() - began_s >= bytes_on_the_wire * 10 / 9600
 
 
+async def test_a_client_that_reads_no_answers_is_not_read_either(tmp_path: Path) -> None:
+    async with Rig(tmp_path, device("d", "net", 7, "sdm630")) as rig:
+        await rig.read("d", "energy")
+        (served,) = rig.lines["net"]._connections  # type: ignore[union-attr]
+        served.set_write_buffer_limits(high=100, low=50)
+        served.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        while served.get_write_buffer_size() <= 100:
+            served.write(bytes(10_000))
+        assert not served.is_reading()
+        async with asyncio.timeout(5):
+            while not served.is_reading():
+                rig.buses["net"]._line.read_now()
+                rig.buses["net"]._line.received.clear()
+                await asyncio.sleep(0.001)
+
+
+async def test_noise_on_a_line_is_not_kept(tmp_path: Path) -> None:
+    async with Rig(tmp_path, device("d", "line", 7, "sdm630")) as rig:
+        line = rig.lines["line"]
+        await asyncio.to_thread(Path(rig.ends["line"]).write_bytes, b"\x55" * 20_000)
+        assert await rig.read("d", "energy")
+        assert len(line._received) <= 256  # type: ignore[union-attr]
+
+
 def test_a_request_is_found_behind_noise_and_in_pieces() -> None:
     frame = with_crc(bytes((7, 4, 0, 0, 0, 2)))
     received = bytearray(b"\1\4\0" + frame[:5])
