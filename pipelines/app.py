@@ -26,7 +26,6 @@ from pipelines.ingest.log import Log, State
 from pipelines.reading import Reading
 from pipelines.sinks.embedded import STORE_NAME, EmbeddedStore
 from pipelines.sinks.follower import Follower
-from pipelines.sinks.influx import InfluxTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +63,10 @@ class Centre:
         """
         central, directory, address = configuration.file.central, configuration.state_dir, configuration.address()
         targets: list[Target] = [EmbeddedStore(directory / STORE_NAME)]
-        targets += [InfluxTarget(influx, directory) for influx in configuration.influx]
+        if configuration.influx:
+            from pipelines.sinks.influx import InfluxTarget  # noqa: PLC0415 # a quarter of a start, and rarely needed
+
+            targets += [InfluxTarget(influx, directory) for influx in configuration.influx]
         directory.mkdir(parents=True, exist_ok=True)
         self._socket = directory / "control.sock"
         self._log = Log(
