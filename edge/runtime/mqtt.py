@@ -90,6 +90,8 @@ class Connection:
         self.end = ""
         """Why it has ended; empty while it has not."""
         self.on_message: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.on_retained: Callable[[str, bytes], None] | None = None
+        """Takes what the broker had kept when we subscribed; None = `on_message` does."""
         client.on_connect, client.on_disconnect, client.on_message = self._connected, self._disconnected, self._message
         client.on_subscribe, client.on_publish = self._subscribed, self._published
         wire.failed = self._fail
@@ -201,7 +203,8 @@ class Connection:
         self._fail(f"the broker ends it: {reason}" if flags.is_disconnect_packet_from_server else "connection lost")
 
     def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        self.on_message(message.topic, bytes(message.payload))
+        take = self.on_retained if message.retain and self.on_retained is not None else self.on_message
+        take(message.topic, bytes(message.payload))
 
     def _subscribed(self, _client: Any, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         _settle(self._answers.get(("subscribe", mid)), codes)

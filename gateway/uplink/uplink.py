@@ -27,6 +27,7 @@ from gateway.uplink.bdseq import BdSeq
 from gateway.uplink.births import Births
 from gateway.uplink.ears import Ears
 from gateway.uplink.plain import PlainSender
+from gateway.uplink.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +99,8 @@ class Uplink:
         host = settings.acknowledging_host
         self._sender: Sender | PlainSender
         self._sender = Sender(journal.journal, random.Random()) if host else PlainSender(journal.acknowledged)
-        self._ears = Ears(settings.group, settings.edge_node, host, settings.primary_host)
+        self._presence = Presence(random.Random())
+        self._ears = Ears(settings.group, settings.edge_node, host, settings.primary_host, self._presence)
         self._seq, self._bd_seq, self._bd = Sequence(), 0, BdSeq(bd_seq_path)
         self._births = Births(settings.group, settings.edge_node, host, journal, self._seq)
         self._cutter = Cutter(journal, self._births)
@@ -210,7 +212,8 @@ class Uplink:
     async def _converse(self, connection: Connection) -> None:
         """Speak until the connection is lost, or the primary host is."""
         self._ears.begin()
-        connection.on_message = self._hear
+        connection.on_message = functools.partial(self._hear, is_retained=False)
+        connection.on_retained = functools.partial(self._hear, is_retained=True)
         connection.lost.add_done_callback(lambda _: self._wake.set())
         self._refused = await connection.subscribe(self._ears.filters, qos=1)
         while connection.is_open and not self._ears.host_online:
@@ -220,15 +223,16 @@ class Uplink:
         while connection.is_open and self._ears.host_online:
             await self._step(connection)
 
-    def _hear(self, topic: str, payload: bytes) -> None:
-        self._ears.hear(topic, payload)
+    def _hear(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
+        self._ears.hear(topic, payload, self._clock.real_s(), is_retained=is_retained)
         self._wake.set()
 
     async def _step(self, connection: Connection) -> None:
         self._wake.clear()
         now_s = self._clock.real_s()
         self._take_acknowledgements(now_s)
-        if self._ears.rebirth and now_s >= (self._born_s or 0.0) + REBIRTH_S:
+        birth_due_s = self._birth_due_s()
+        if birth_due_s is not None and now_s >= birth_due_s:
             self.rebirths += 1
             await self._bear(connection)
             return
@@ -267,9 +271,14 @@ class Uplink:
         due = [] if self._sender.deadline_s is None else [self._sender.deadline_s]
         if self._sendable() > self._target:
             due.append(self._publish_at_s)
-        if self._ears.rebirth and self._born_s is not None:
-            due.append(self._born_s + REBIRTH_S)
+        if (birth_due_s := self._birth_due_s()) is not None:
+            due.append(birth_due_s)
         return min(due, default=None)
+
+    def _birth_due_s(self) -> float | None:
+        """When births are to go out again: they were asked for, or the acknowledging host has come back."""
+        asked_s = (self._born_s or 0.0) + REBIRTH_S if self._ears.rebirth else None
+        return min((each for each in (asked_s, self._presence.due_s) if each is not None), default=None)
 
     async def _sleep(self, until_s: float | None) -> None:
         """Wait until something happens, or until a moment."""
@@ -285,6 +294,7 @@ class Uplink:
     async def _bear(self, connection: Connection) -> None:
         """Begin anew: births, and no data before the position is stated."""
         self._ears.rebirth = False
+        self._presence.born(self._clock.real_s())
         await self._declare(connection)
         now_s = self._clock.real_s()
         self._born_s = self._heard_s = now_s

@@ -19,6 +19,7 @@ from edge.runtime import mqtt
 from edge.runtime.clock import RealClock
 from edge.runtime.mqtt import Address, Broker
 from edge.sparkplug.payload import BDSEQ, REBIRTH, texts_of
+from gateway.uplink import presence
 from gateway.uplink import uplink as module
 from gateway.uplink.uplink import State, Uplink, UplinkSettings
 from tests.brokers import Mosquitto, mosquitto
@@ -45,6 +46,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt, "MOST_PAUSE_S", 0.2)
     monkeypatch.setattr(sender, "MIN_SILENCE_S", 0.2)
     monkeypatch.setattr(module, "REBIRTH_S", 0.05)
+    monkeypatch.setattr(presence, "SPREAD_S", 0.05)
 
 
 @dataclass
@@ -213,6 +215,54 @@ async def test_a_new_centre_is_filled_again_from_what_is_held(gateway: Gateway, 
             each.samples["volume"] for each in centre.taken.values()
         }
         assert any(payload.metrics[0].is_historical for payload in centre.payloads("DDATA"))
+
+
+@pytest.mark.parametrize("primary_host", ["", "centre"])
+async def test_an_idle_gateway_fills_a_centre_that_was_emptied(
+    tmp_path: Path, server: Mosquitto, primary_host: str
+) -> None:
+    gateway = Gateway(tmp_path / "journal", server.port, primary_host=primary_host)
+    centre = Centre(server.port)
+    async with running(centre):
+        centre.state(online=True, t_ms=100)
+        with gateway.open() as journal:
+            gateway.poll(range(500))
+            async with gateway.up() as uplink:
+                await acknowledged(journal)
+                births = len(centre.payloads("NBIRTH"))
+                assert births == 1, "the copy of STATE that the broker has kept asks for nothing"
+                centre.state(online=False, t_ms=100)
+                centre.taken, centre.extras, centre.tables = {}, {}, {}
+                centre.forget()
+                centre.state(online=True, t_ms=200)
+                await centre.until(lambda: len(centre.taken) == 500)
+                await acknowledged(journal)
+                assert uplink.status()["rebirths"] == (0 if primary_host else 1)
+        check(centre, gateway)
+        assert len(centre.payloads("NBIRTH")) == births + 1
+
+
+async def test_a_centre_put_in_anothers_place_is_filled_though_nobody_said_offline(
+    gateway: Gateway, server: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "AGAIN_S", 0.5)
+    centre = Centre(server.port)
+    async with running(centre):
+        centre.state(online=True, t_ms=200)
+        with gateway.open() as journal:
+            gateway.poll(range(50))
+            async with gateway.up():
+                await acknowledged(journal)
+                began_s = RealClock().real_s()
+                centre.taken, centre.extras = {}, {}
+                centre.forget()
+                centre.state(online=True, t_ms=100)  # its clock is behind
+                centre.state(online=True, t_ms=100)
+                await centre.until(lambda: len(centre.taken) == 50)
+                assert RealClock().real_s() - began_s > 0.3
+                await acknowledged(journal)
+        check(centre, gateway)
+        assert len(centre.payloads("NBIRTH")) == 2
 
 
 async def test_what_had_to_be_evicted_is_named(gateway: Gateway, server: Mosquitto) -> None:
