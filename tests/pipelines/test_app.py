@@ -106,7 +106,7 @@ async def test_only_what_is_known_can_be_retired(server: Mosquitto, gateway: Gat
         }
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.proof, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.proof, pytest.mark.timeout(600)])])
 async def test_killed_at_any_moment_the_rows_are_those_of_a_centre_left_alone(
     kills: int, server: Mosquitto, gateway: Gateway, tmp_path: Path
 ) -> None:
@@ -131,6 +131,7 @@ async def test_killed_at_any_moment_the_rows_are_those_of_a_centre_left_alone(
         assert await settled(centre) == rows
 
 
+@pytest.mark.proof
 async def test_a_restored_and_an_emptied_centre_are_sent_what_they_lack(
     server: Mosquitto, gateway: Gateway, tmp_path: Path
 ) -> None:
