@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 20.0
 STATE = "spBv1.0/STATE/centre"
+_numbers = itertools.count()
 NODE, JOURNAL, EPOCH = ("city", "gw-1"), UUID(int=1), 0xAB
 
 
@@ -39,7 +41,8 @@ class Listener:
     """Hears STATE, acknowledgements and commands, over one connection after another."""
 
     def __init__(self, port: int) -> None:
-        self._broker = Broker(Address("127.0.0.1", port), "listener", RealClock(), random.Random(1))
+        name = f"listener-{next(_numbers)}"
+        self._broker = Broker(Address("127.0.0.1", port), name, RealClock(), random.Random(1))
         self.heard: list[Heard] = []
         self.connection: Connection | None = None
         self._news = asyncio.Event()
