@@ -10,6 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+import urllib3
+
+from edge.errors import PeerUnreachable
 from edge.runtime.clock import RealClock
 from wayside.answer import Fault, answer
 from wayside.cast import cast
@@ -20,6 +24,7 @@ SCALE = 60
 """A minute of the city's time in a second."""
 MINUTES = 0.4
 _LOOK_S = 0.25
+_REACH_S = 3.0
 _BROKER_AT, _BROKER_FOR = 0.3, 0.15
 _KILL_AT, _KILL_FOR_S = 0.6, 1.0
 """When the faults come, as shares of the run, and how long they last."""
@@ -98,12 +103,28 @@ class Show:
         self.faults[-1].to_s, self.faults[-1].to_ns = self.t_s, self.clock.wall_ns()
 
 
+def _reach(influx: str) -> None:
+    """See that there is a database before a city is started for it.
+
+    Raises:
+        PeerUnreachable: there is none.
+    """
+    if not influx.startswith(("http://", "https://")):
+        raise click.BadParameter("write http://HOST:PORT", param_hint="--influx")
+    try:
+        urllib3.request("GET", f"{influx.rstrip('/')}/ping", retries=False, timeout=_REACH_S)
+    except urllib3.exceptions.HTTPError as error:
+        raise PeerUnreachable(influx, f"no database answers there ({error})") from error
+
+
 def run(*, seed: int, minutes: float | None, directory: Path, influx: str | None, as_json: bool) -> bool:
     """Run the demo and tell the result; True if everything agrees.
 
     Raises:
         WaysideError: it could not be run.
     """
+    if influx:
+        _reach(influx)
     origin_s = RealClock().wall_ns() // 10**9
     stage = Stage(directory.absolute(), cast(seed), SCALE, origin_s, influx)
     with view() as out, stage:

@@ -31,6 +31,7 @@ def demo(directory: Path, *more: str, minutes: float = 0.15) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)
 def test_the_demo_proves_its_result(tmp_path: Path) -> None:
     said = demo(tmp_path / "demo", "--seed", "11")
