@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import settings
 
 DEFAULT, PROOF = "default", "proof"
-settings.register_profile(DEFAULT, deadline=None, derandomize=True)
 settings.register_profile(PROOF, deadline=None, max_examples=1000)
+settings.register_profile(DEFAULT, deadline=None, derandomize=True)  # the last, since others begin as this one
 
 
 def examples(few: int, proof: int, **more: Any) -> settings:
