@@ -62,6 +62,11 @@ class Broker:
         self.child = Child(self.kind, command, directory / "broker.log")
 
     @property
+    def mqtt(self) -> str:
+        """The version that clients should speak: amqtt takes some seconds to not understand MQTT 5."""
+        return "auto" if self.kind == "mosquitto" else "3.1.1"
+
+    @property
     def url(self) -> str:
         """Where it is."""
         return f"mqtt://127.0.0.1:{self.port}"

@@ -195,6 +195,7 @@ class Stage:
             f"checkpoint_s = {CHECKPOINT_S}",
             "[broker]",
             f'url = "{self.broker.url}"',
+            f'mqtt = "{self.broker.mqtt}"',
         ]
         if self.influx:
             lines += ["[[influx]]", f'url = "{self.influx}"', 'api = "v1"', f'database = "{INFLUX_DATABASE}"']
@@ -213,7 +214,7 @@ class Stage:
         return (
             f'[gateway]\ngroup = "{GROUP}"\nnode = "{name}"\nstate_dir = "{name}"\n'
             f"commit_s = {COMMIT_S}\npublish_s = {PUBLISH_S}\njournal_bytes = {self.journal_bytes}\n\n"
-            f'[uplink]\nbroker = "{self.broker.url}"\nacknowledging_host = "{HOST}"\n\n'
+            f'[uplink]\nbroker = "{self.broker.url}"\nmqtt = "{self.broker.mqtt}"\nacknowledging_host = "{HOST}"\n\n'
             '[clock]\nsources = ["host"]\n'
         )
 
