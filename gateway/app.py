@@ -17,6 +17,7 @@ from gateway.buses import BusOwner, groups_of
 from gateway.config import load
 from gateway.crosscheck import SOCKET
 from gateway.health import status
+from gateway.lag import Lag
 from gateway.recording.recorder import Recorder
 from gateway.recording.sources import sources
 from gateway.recording.timebase import Timebase
@@ -76,9 +77,11 @@ class Gateway:
         timebase.check()
         owners = self._owners(journal, timebase)
         uplink = self._uplink = make_uplink(self._configuration, journal, timebase, self._clock)
+        lag = Lag(journal, timebase, self._clock)
 
         async def say(_: dict[str, Any]) -> dict[str, Any]:
-            return status(journal, timebase, owners, uplink, supervisor, self._clock)
+            await lag.look()
+            return status(journal, timebase, owners, uplink, supervisor, lag, self._clock)
 
         async with serve(self._configuration.state_dir / SOCKET, {"status": say}):
             supervisor.start("gateway.uplink", uplink.run)
@@ -92,6 +95,7 @@ class Gateway:
             for name in polls:
                 await supervisor.stop(name)
             await self._farewell(journal, uplink)
+        await lag.end()
 
     def _owners(self, journal: Journal, timebase: Timebase) -> list[BusOwner]:
         """Build the buses; end the groups that are configured no more."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edge.durable.context import instant_of
 from edge.durable.journal import State as JournalState
 from gateway.recording.timebase import State as ClockState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge.durable.journal import Journal
     from edge.runtime.clock import Clock
     from edge.runtime.supervisor import Supervisor
     from gateway.buses import BusOwner
+    from gateway.lag import Lag
     from gateway.recording.timebase import Timebase
     from gateway.uplink.uplink import Uplink
 
+DEGRADED_S = 600.0
+"""How long a task that fell makes the gateway degraded: far longer than it waits to be started again. Real time."""
 _UTILISATION_S = 60.0
 
 
@@ -51,25 +53,45 @@ def status(
     owners: Sequence[BusOwner],
     uplink: Uplink,
     supervisor: Supervisor,
+    lag: Lag,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Gather the answer; reads at most a few records."""
+    """Gather the answer, in the loop that polls: nothing in it may wait for the card."""
     said = uplink.status()
-    waiting = [*_waiting(journal, timebase, owners), *said.pop("waiting", [])]
+    waiting = [*_waiting(journal, timebase, owners), *_unread(lag), *said.pop("waiting", [])]
+    fallen = fallen_status(supervisor, clock.real_s())
     return {
-        "state": "degraded" if waiting or supervisor.fallen else "running",
+        "state": state_of(waiting, fallen),
         "node": {"group": journal.identity.group, "node": journal.identity.edge_node},
         "buses": [owner.status() for owner in owners],
         "devices": [device for owner in owners for device in owner.devices_status(timebase.offset_ns())],
         "backlog": said.pop("backlog"),
         "positions": said.pop("positions"),
-        "lag_s": _lag_s(journal, timebase, clock),
+        "lag_s": lag.lag_s(),
         "waiting": waiting,
         "journal": _journal(journal),
         "clock": timebase.status(),
         "uplink": said,
-        "fallen": {name: dataclasses.asdict(fallen) for name, fallen in supervisor.fallen.items()},
+        "fallen": fallen,
     }
+
+
+def fallen_status(supervisor: Supervisor, now_s: float) -> dict[str, dict[str, Any]]:
+    """By task, what an operator is shown of its falls."""
+    return {
+        name: {"count": fallen.count, "error": fallen.error, "ago_s": round(now_s - fallen.last_s, 1)}
+        for name, fallen in supervisor.fallen.items()
+    }
+
+
+def state_of(waiting: Sequence[Any], fallen: Mapping[str, Mapping[str, Any]]) -> str:
+    """Degraded while something is waited for, or a task fell lately."""
+    is_degraded = waiting or any(each["ago_s"] < DEGRADED_S for each in fallen.values())
+    return "degraded" if is_degraded else "running"
+
+
+def _unread(lag: Lag) -> list[dict[str, str]]:
+    return [{"for": "journal", "why": lag.error}] if lag.error else []
 
 
 def _waiting(journal: Journal, timebase: Timebase, owners: Sequence[BusOwner]) -> list[dict[str, str]]:
@@ -94,17 +116,3 @@ def _journal(journal: Journal) -> dict[str, Any]:
         **found,
         "salvages": len(salvages),
     }
-
-
-def _lag_s(journal: Journal, timebase: Timebase, clock: Clock) -> float | None:
-    """Age of the oldest record that is not acknowledged; None = it has no date. [s, event time]."""
-    position = journal.status.acknowledged
-    for offset, record in journal.read(position, max_records=16):
-        epoch, instant_ns = journal.epoch_at(offset), instant_of(record)
-        if epoch is None or instant_ns is None:
-            continue
-        if epoch.boot == clock.boot:
-            return max(0.0, (clock.mono_ns() - instant_ns) / 1e9)
-        date_ns, offset_ns = journal.date_ns(epoch.boot, offset, instant_ns), timebase.offset_ns()
-        return None if date_ns is None or offset_ns is None else (clock.mono_ns() + offset_ns - date_ns) / 1e9
-    return 0.0

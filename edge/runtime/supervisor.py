@@ -24,10 +24,12 @@ STEADY_S = 60.0
 
 @dataclass(slots=True)
 class Fallen:
-    """How often a task fell, and of what last."""
+    """How often a task fell, and of what and when last."""
 
     count: int = 0
     error: str = ""
+    last_s: float = 0.0
+    """On the clock's real time."""
 
 
 class Backoff:
@@ -115,6 +117,7 @@ class Supervisor:
     def _count(self, name: str, error: Exception, pause_s: float) -> None:
         fallen = self.fallen.setdefault(name, Fallen())
         fallen.count += 1
+        fallen.last_s = self._clock.real_s()
         fallen.error = f"{type(error).__name__}: {error}"
         where = "".join(traceback.format_exception(error)) if fallen.count == 1 else None
         event(

@@ -63,6 +63,11 @@ def test_good_file(tmp_path: Path) -> None:
     assert configuration.file.device[0].period_ns is None
 
 
+def test_a_gateway_may_have_nothing_to_read(tmp_path: Path) -> None:
+    configuration = load(write(tmp_path, GOOD.partition("[[bus]]")[0]))
+    assert (configuration.file.bus, configuration.file.device) == ((), ())
+
+
 def test_example_of_the_docs_is_taken(tmp_path: Path) -> None:
     (tmp_path / "broker.password").write_text("secret\n")
     (tmp_path / "city-ca.pem").write_text("")
