@@ -35,6 +35,8 @@ class Closing:
     end: int
     declared: dict[str, Point]
     """The points that the group had then."""
+    known: dict[str, Point]
+    """Every point that it ever had till then, as last declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Retired:
     """The group was retired; everything before `closed_ns` is closed."""
 
     closed_ns: int
+    known: dict[str, Point]
+    """As of `Closing`."""
 
 
 History = Sequence[Sample | Closing | Retired]
@@ -263,7 +267,7 @@ def deltas(name: str, history: History, windows: Windows) -> dict[int, Delta]:
         elif name in last:
             end = event.end if isinstance(event, Closing) else event.closed_ns
             declared = event.declared.get(name) if isinstance(event, Closing) else None
-            length = last[name].point.interval_s * S_NS if declared is None else declared.interval_s * S_NS
+            length = event.known[name].interval_s * S_NS
             while length and following < end:
                 if declared is not None:
                     _part(found, windows.at(following)[0], declared).missed += 1

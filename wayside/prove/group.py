@@ -149,7 +149,7 @@ class GroupTwin:
             self.closed = self._long[0][0] // LONG_NS * LONG_NS + LONG_NS
             self._finish_long()
         self._retired, self._next, self._before = True, None, []
-        self._history.append(Retired(self.closed))
+        self._history.append(Retired(self.closed, dict(self.points)))
 
     @property
     def base_windows(self) -> list[tuple[int, int]]:
@@ -258,7 +258,8 @@ class GroupTwin:
 
     def _close(self) -> None:
         start, end = Windows(self._pieces).at(self.closed)
-        self._history.append(Closing(start, end, {point.name: point for point in self.group.points}))
+        declared = {point.name: point for point in self.group.points}
+        self._history.append(Closing(start, end, declared, dict(self.points)))
         self._closed.append((start, end))
         self.closed = end
         if end - start < LONG_NS:

@@ -14,8 +14,6 @@ from tests.pipelines.engine.both import Rows, by_engine, by_twin
 from tests.pipelines.engine.story import Declare, Event, Poll, S, Step
 from wayside.prove.group import Reading
 
-pytestmark = pytest.mark.timeout(900)  # the first to run compiles the kernels
-
 T = 1_790_000_100 * S  # a multiple of 300 s
 P = 10 * S
 H = 25 * S
@@ -174,6 +172,16 @@ def test_a_window_whose_intervals_were_all_missed_has_no_sum(tell: Tell) -> None
     rows, _ = tell(steps)
     assert (field(rows, "v_n", 60), field(rows, "v_missed", 60), field(rows, "v_sum", 60)) == (0, 3, None)
     assert (field(rows, "v_n", 180), field(rows, "v_sum", 180)) == (1, 0)
+
+
+def test_what_is_passed_over_has_the_length_declared_last(tell: Tell) -> None:
+    longer = Point("v", Kind.DELTA, Datatype.INT64, interval_start="b", interval_s=100)
+    rows, _ = tell([
+        declare(VOLUME), poll(10, ("v", 0, 1)),
+        declare(longer), declare(GAUGE), poll(180, ("g", 180, 1.0)),  # passed over: 20 and 120
+        declare(GAUGE, VOLUME, from_ns=T + 190 * S), poll(290, ("g", 290, 1.0)), DONE,
+    ])  # fmt: skip
+    assert [field(rows, "v_missed", start_s) for start_s in (0, 60, 120, 180)] == [0, None, None, 1]
 
 
 def test_a_delta_that_is_declared_no_more_misses_nothing(tell: Tell) -> None:
