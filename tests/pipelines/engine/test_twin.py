@@ -33,7 +33,7 @@ def test_short_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)
 
 
-@examples(8, 200, suppress_health_check=CHECKS)
+@examples(8, 150, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(100, 400), groups=st.integers(1, 2))
 def test_long_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)
@@ -47,7 +47,7 @@ def test_undisturbed(seed: int, polls: int) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(900)
-@examples(150, 150, suppress_health_check=CHECKS)
+@examples(50, 50, suppress_health_check=CHECKS)
 @given(seed=seeds, polls=st.integers(400, 1_000), groups=st.integers(1, 4))
 def test_longest_stories(seed: int, polls: int, groups: int) -> None:
     agree(seed, polls, groups)
