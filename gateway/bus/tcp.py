@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.bus.descriptor import DescriptorLine
 from gateway.bus.framing import TcpFraming
 from gateway.bus.line import Bus
+from gateway.bus.resolver import Resolver
 
 if TYPE_CHECKING:
     from edge.runtime.clock import Clock
@@ -27,7 +28,7 @@ class TcpLine(DescriptorLine):
     def __init__(self, host: str, port: int, clock: Clock, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Touch nothing yet."""
         super().__init__(f"{host}:{port}", clock)
-        self._host, self._port, self._connect_timeout_s = host, port, connect_timeout_s
+        self._resolver, self._connect_timeout_s = Resolver(host, port), connect_timeout_s
         self._socket: socket.socket | None = None
 
     async def open(self) -> None:
@@ -40,9 +41,8 @@ class TcpLine(DescriptorLine):
             raise OSError(f"no connection within {self._connect_timeout_s} s") from error
 
     async def _connect_any(self) -> None:
-        found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        failed = OSError(f"{self._host} has no address")
-        for family, kind, protocol, _, address in found:
+        failed = OSError("the name has no address")
+        for family, kind, protocol, _, address in await self._resolver.addresses():
             try:
                 await self._connect(socket.socket(family, kind, protocol), address)
             except OSError as error:
