@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from edge.errors import Refused, StorageFull
 from edge.runtime.ready import event
+from pipelines.crew import promise
 from pipelines.engine.checkpoint import Checkpoint
 from pipelines.engine.engine import Engine
 from pipelines.engine.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from edge.runtime.clock import Clock
@@ -69,6 +70,7 @@ class Reading:
         self._checkpoint_s, self._saved, self._caught_up = checkpoint_s, saved, caught_up
         self._news, self._stopping = threading.Event(), threading.Event()
         self._calls: queue.SimpleQueue[tuple[Callable[[Reader], Any], Future[Any]]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[_Wait] = queue.SimpleQueue()
         self._waits: list[_Wait] = []
         self._next_save_s = clock.real_s() + checkpoint_s
         self.error = ""
@@ -96,15 +98,16 @@ class Reading:
 
     def call(self, work: Callable[[Reader], Answer]) -> Future[Answer]:
         """Have `work` done in the thread, between two steps."""
-        answer: Future[Answer] = Future()
+        answer: Future[Answer] = promise()
         self._calls.put((work, answer))
         self._news.set()
         return answer
 
     def passed(self, offset: int, *, save: bool = False) -> Future[None]:
         """Wait until everything below `offset` is applied; with `save`, until it is in a checkpoint, made at once."""
-        done: Future[None] = Future()
-        self.call(lambda _reader: self._waits.append(_Wait(offset, save, done)))
+        done: Future[None] = promise()
+        self._asked.put(_Wait(offset, save, done))
+        self._news.set()
         return done
 
     def stop(self) -> None:
@@ -139,6 +142,7 @@ class Reading:
             event("caught_up", position=self.position)
             self._caught_up()
         self._answer_calls()
+        self._hear_waits()
         wanted = any(wait.save and wait.offset <= self.position for wait in self._waits)
         if wanted or (self._clock.real_s() >= self._next_save_s and self.position != self.saved_position):
             self._save()
@@ -194,6 +198,10 @@ class Reading:
             work, answer = self._calls.get()
             answer.set_result(work(self._reader))
 
+    def _hear_waits(self) -> None:
+        while not self._asked.empty():
+            self._waits.append(self._asked.get())
+
     def _settle_waits(self) -> None:
         waits, self._waits = self._waits, []
         for wait in waits:
@@ -205,5 +213,6 @@ class Reading:
     def _refuse_all(self) -> None:
         while not self._calls.empty():
             self._calls.get()[1].set_exception(Refused("the centre is stopping"))
+        self._hear_waits()
         for wait in self._waits:
             wait.done.set_exception(Refused("the centre is stopping"))

@@ -13,7 +13,6 @@ import os
 import queue
 import select
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ProtocolError, Refused, StorageError, StorageFull
@@ -21,12 +20,14 @@ from edge.runtime.ready import event
 from edge.runtime.supervisor import Backoff
 from edge.runtime.wire import Address, BrokerGone, Version
 from edge.sparkplug.topic import NAMESPACE
+from pipelines.crew import promise
 from pipelines.ingest.log import ROW_BYTES
 from pipelines.ingest.session import READ_BYTES, OtherVersion, Session
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from edge.runtime.clock import Clock
     from pipelines.ingest.log import Log
@@ -115,7 +116,7 @@ class Front:
 
     def retire(self, scope: str, name: str) -> Future[int]:
         """Append a retirement; the result is the offset that a reader must have passed for it to be done."""
-        answer: Future[int] = Future()
+        answer: Future[int] = promise()
         self._requests.put((scope, name, answer))
         self._wake_up()
         return answer
