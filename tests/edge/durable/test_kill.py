@@ -45,7 +45,7 @@ def check(directory: Path, former: dict[int, Record], committed: int) -> dict[in
     return held
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.proof)])
 @pytest.mark.timeout(600)
 def test_nothing_committed_is_lost(tmp_path: Path, rounds: int) -> None:
     draw = random.Random(rounds)

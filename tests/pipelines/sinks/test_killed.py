@@ -20,7 +20,7 @@ from tests.pipelines.sinks.test_influx import expected as expected_in_influx
 from tests.pipelines.sinks.test_influx import read_back
 
 MINUTES = 150
-KILLS = 6
+KILLS = [3, pytest.param(20, marks=pytest.mark.proof)]
 CHILD = f"""
 import sys
 from pathlib import Path
@@ -44,11 +44,11 @@ print("done", flush=True)
 """
 
 
-def killed_and_finished(directory: Path, url: str) -> int:
-    """Start the child and kill it a few times at random moments, then let it finish; give the kills that hit."""
+def killed_and_finished(directory: Path, url: str, kills: int) -> int:
+    """Start the child and kill it at random moments, then let it finish; give the kills that hit."""
     rng = random.Random(5)
     hits = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(directory), url], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         assert child.stdout.readline() == "begun\n"
@@ -64,17 +64,19 @@ def source() -> Blocks:
     return Blocks([meter_block(m, meters=40) for m in range(MINUTES)])
 
 
-def test_the_embedded_store_after_kills(tmp_path: Path, source: Blocks) -> None:
-    assert killed_and_finished(tmp_path, "") > 0
+@pytest.mark.parametrize("kills", KILLS)
+def test_the_embedded_store_after_kills(tmp_path: Path, source: Blocks, kills: int) -> None:
+    assert killed_and_finished(tmp_path, "", kills) > 0
     assert found(tmp_path / STORE_NAME) == expected(source.blocks)
     with Store(tmp_path / STORE_NAME) as store:
         assert len(store.incidents()) == 9
         assert len(store.rows(Selection())) == MINUTES * 40
 
 
-def test_influx_after_kills(tmp_path: Path, source: Blocks) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_influx_after_kills(tmp_path: Path, source: Blocks, kills: int) -> None:
     with influxd(tmp_path / "influxd") as server:
-        assert killed_and_finished(tmp_path, server.url) > 0
+        assert killed_and_finished(tmp_path, server.url, kills) > 0
         assert read_back(server, "killed") == expected_in_influx(source)
         assert len(read_back_incidents(server.url)) == 9
 
