@@ -46,7 +46,7 @@ def parse(text: str, file: str, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(json.dumps(tree, default=_json_of))
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = [detail for detail in error.errors(include_url=False) if not _is_consequence(detail)]
         raise ConfigurationError([_mistake(file, detail, model, tree) for detail in details]) from error
 
 
@@ -92,6 +92,11 @@ def _syntax_mistake(text: str, file: str, message: str) -> Mistake:
     return Mistake(file, f"line {number}", lines[min(number, len(lines)) - 1].strip(), f"TOML ({reason})")
 
 
+def _is_consequence(detail: ErrorDetails) -> bool:
+    """Pydantic counts the right items only: an array of one wrong item is also "too short" for it."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
+
+
 def _mistake(file: str, detail: ErrorDetails, model: type[BaseModel], tree: dict[str, Any]) -> Mistake:
     kind, context = detail["type"], detail.get("ctx", {})
     place, types = _find(kind, detail["loc"], model, tree)
@@ -106,6 +111,8 @@ def _mistake(file: str, detail: ErrorDetails, model: type[BaseModel], tree: dict
         tags, key = _quoted(context["expected_tags"]), _quoted(context["discriminator"])
         tag = context["tag"]
         return Mistake(file, dotted([*place, *key]), tag, f"one of {', '.join(tags)}", nearest(tag, tags))
+    if kind == "too_short":
+        return Mistake(file, dotted(place), detail["input"], f"at least {context['min_length']} item(s)")
     value = None if isinstance(detail["input"], dict) else detail["input"]
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     choices = _quoted(context["expected"]) if kind in {"enum", "literal_error"} else []

@@ -140,6 +140,10 @@ def test_mistake(tmp_path: Path, old: str, new: str, path: str, expected: str) -
     assert expected in found[path].expected
 
 
+def test_a_source_that_is_none_is_one_mistake(tmp_path: Path) -> None:
+    assert set(mistakes(tmp_path, GOOD + '[clock]\nsources = ["gps"]\n')) == {"clock.sources[0]"}
+
+
 def test_two_devices_in_one_place(tmp_path: Path) -> None:
     found = mistakes(tmp_path, GOOD + DEVICE.format("d", "b", 1, "em340") + DEVICE.format("e", "a", 1, "em340"))
     assert set(found) == {"device[1].name", "device[2].unit_id"}

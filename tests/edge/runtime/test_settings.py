@@ -50,6 +50,8 @@ class Config(Settings):
     line: Annotated[Serial | Socket, Field(discriminator="type")] | None = None
     rate: dict[str, Bus] = Field(default_factory=dict)
     maybe: Bus | None = None
+    sources: tuple[Literal["ntp", "rtc"], ...] = Field(default=("ntp",), min_length=1)
+    spare: tuple[Bus, ...] | None = Field(default=None, min_length=2)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Config:
@@ -130,6 +132,21 @@ def test_a_rule_of_a_union_member_stands_at_its_table() -> None:
 def test_a_rule_over_the_whole_file_is_a_mistake_too() -> None:
     found = mistakes('node = "n"\n[[bus]]\nname = "a"\n[[bus]]\nname = "a"')
     assert found[WHOLE_FILE].expected == "bus names that differ"
+
+
+def test_an_array_whose_items_are_wrong_is_not_also_too_short() -> None:
+    found = mistakes('node = "n"\nsources = ["gps"]\nspare = [{ name = "a" }, { nam = "b" }]')
+    assert set(found) == {"sources[0]", "spare[1].nam", "spare[1].name"}
+    assert found["sources[0]"].expected == "'ntp' or 'rtc'"
+
+
+def test_an_array_that_is_too_short_says_so() -> None:
+    found = mistakes('node = "n"\nsources = []\nspare = [{ nam = "a" }]')
+    assert set(found) == {"sources", "spare", "spare[0].nam", "spare[0].name"}
+    assert {path: found[path].expected for path in ("sources", "spare")} == {
+        "sources": "at least 1 item(s)",
+        "spare": "at least 2 item(s)",
+    }
 
 
 @pytest.mark.parametrize(

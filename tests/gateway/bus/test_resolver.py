@@ -61,7 +61,8 @@ async def gives_up(resolver: Resolver) -> None:
         await waiting
 
 
-async def test_a_slow_name_takes_no_thread_that_others_need(names: Names) -> None:
+@pytest.mark.usefixtures("names")
+async def test_a_slow_name_takes_no_thread_that_others_need() -> None:
     """Twenty buses by name would fill any pool; each attempt gives up, and the next one waits on the same look-up."""
     lines = [TcpLine(f"meter-{n}.city", 502, RealClock(), 0.001) for n in range(20)]
     for _ in range(3):
