@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from edge.errors import ProtocolError
-from edge.model.point import Datatype, Value
+from edge.model.point import Datatype
 from edge.model.quality import STATUS_MASK, Quality
 from edge.sparkplug.sparkplug_b_pb2 import Metric, Payload
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 INT32: Final = 3
 INT64: Final = 4
-UINT64: Final = 8
 FLOAT: Final = 9
 DOUBLE: Final = 10
 BOOLEAN: Final = 11
@@ -34,7 +33,6 @@ DATATYPE_CODES: Final[Mapping[Datatype, int]] = {
 BDSEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
 OUTCOME_PREFIX: Final = "poll/outcome/"
-_U64: Final = (1 << 64) - 1
 _QUALITY_CODE: Final = {int(Quality.BAD): 0, int(Quality.UNCERTAIN): 500}
 
 
@@ -52,48 +50,6 @@ def parse(data: bytes) -> Payload:
         return Payload.FromString(data)
     except DecodeError as error:
         raise PayloadError(str(error)) from error
-
-
-def set_value(metric: Metric, datatype: Datatype, value: Value) -> None:
-    """Put `value` into `metric` as `datatype` is carried; None becomes `is_null`.
-
-    Raises:
-        TypeError: the value is not of the datatype.
-    """
-    if value is None:
-        metric.is_null = True
-    elif datatype is Datatype.INT64:
-        metric.long_value = int(value) & _U64
-    elif datatype is Datatype.FLOAT:
-        metric.float_value = float(value)
-    elif datatype is Datatype.DOUBLE:
-        metric.double_value = float(value)
-    elif datatype is Datatype.BOOLEAN:
-        metric.boolean_value = bool(value)
-    else:
-        metric.string_value = str(value)
-
-
-def get_value(metric: Metric, datatype: Datatype) -> Value:
-    """Read a metric's value as `datatype` carries it; None for `is_null` or another type's field."""
-    if metric.is_null:
-        return None
-    field = metric.WhichOneof("value")
-    if datatype is Datatype.INT64 and field == "long_value":
-        return metric.long_value - (1 << 64) if metric.long_value >> 63 else metric.long_value
-    if field != _FIELD[datatype]:
-        return None
-    value: Value = getattr(metric, field)
-    return value
-
-
-_FIELD: Final = {
-    Datatype.INT64: "long_value",
-    Datatype.FLOAT: "float_value",
-    Datatype.DOUBLE: "double_value",
-    Datatype.BOOLEAN: "boolean_value",
-    Datatype.STRING: "string_value",
-}
 
 
 def set_quality(metric: Metric, quality: int) -> None:

@@ -41,10 +41,6 @@ class Fence:
         """Begin with nothing owed."""
         self._owed: dict[int, list[Shape]] = {}
 
-    def owes(self, unit_id: int) -> bool:
-        """Whether an answer of this unit may still come."""
-        return unit_id in self._owed
-
     def owe(self, unit_id: int, shape: Shape) -> None:
         """Remember an answer that may still come."""
         owed = self._owed.setdefault(unit_id, [])

@@ -13,8 +13,6 @@ LANE_CAPACITY_H = 1900.0
 """Vehicles that a lane carries at most. [veh/h]"""
 VEHICLE_M = 6.5
 """Length of a mean vehicle, with the length of the detection zone. [m]"""
-LONG_SHARE = 0.08
-"""Part of the vehicles that are long: lorries and buses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from edge.model.quality import Quality
 from edge.model.record import AnchorRecord, DatingRecord, PollRecord, Record
 from edge.sparkplug import birth
 from edge.sparkplug.body import Body, Undatable, decode
-from edge.sparkplug.payload import get_quality, get_value, parse
+from edge.sparkplug.payload import get_quality, parse
+from tests.metrics import get_value
 
 if TYPE_CHECKING:
     from pathlib import Path

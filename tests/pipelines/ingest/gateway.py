@@ -22,6 +22,7 @@ from edge.sparkplug import payload as pl
 from edge.sparkplug.birth import Table, build
 from edge.sparkplug.body import NO_TABLE, Body, Extra
 from edge.sparkplug.sparkplug_b_pb2 import Metric, Payload
+from tests.metrics import set_value
 
 S_NS = 1_000_000_000
 T0_NS = 1_790_000_040 * S_NS // (300 * S_NS) * (300 * S_NS)
@@ -60,7 +61,7 @@ def metrics_of(record: PollRecord, group: Group, table: Table, due_ms: int, take
         if value is None and not quality:
             continue
         metric = Metric(alias=aliases[group.group, point.name], timestamp=taken_ms)
-        pl.set_value(metric, point.datatype, value)
+        set_value(metric, point.datatype, value)
         pl.set_quality(metric, quality)
         found.append(metric)
     return found
