@@ -123,11 +123,6 @@ class Codec:
         none = low if self.not_available is NotAvailable.LOWEST and low < 0 else high
         return none, none
 
-    def is_absent(self, raw: Raw) -> bool:
-        """Tell whether a number means that there is none."""
-        first, last = self.absent
-        return first <= raw <= last or not math.isfinite(raw)
-
     def none(self) -> Raw:
         """Give the number that says that there is none.
 
