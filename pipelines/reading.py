@@ -187,10 +187,9 @@ class Reading:
             event("checkpoint_set_aside", file=self._checkpoint.set_aside.name)
         self._rows = self._log.reader()
         reader = Reader(self._rows, Engine(self._checkpoint.stage), self._checkpoint, self._outbox)
-        if reader.position > self._log.next_offset:
-            # The log was replaced or restored: what it holds is read again, which acceptance makes harmless.
-            event("log_older_than_checkpoint", position=reader.position, next=self._log.next_offset)
-            reader.position = reader.saved_position = self._log.oldest
+        if reader.mark is not None and self._log.differs(reader.mark):
+            event("log_replaced", position=reader.position, next=self._log.next_offset)
+            reader.read_anew(self._log.oldest)
         self._reader = reader  # from here on the log lets go of what it covers
 
     def _answer_calls(self) -> None:

@@ -33,13 +33,10 @@ from pipelines.engine.taking import Taking
 from pipelines.ingest import columns, frames
 from pipelines.ingest.births import Tables
 from pipelines.ingest.frames import FrameError, Outline
+from pipelines.ingest.log import Kind as RowKind
+from pipelines.ingest.log import Mark
 from pipelines.kernels import wire
 
-FRAMES: Final = 0
-TICK: Final = 1
-RETIRE: Final = 2
-OPENED: Final = 3
-"""Kinds of the log's rows."""
 STEP_BYTES: Final = 8 << 20
 STEP_ROWS: Final = 4096
 _TOPICS_MAX: Final = 200_000
@@ -71,6 +68,8 @@ class Reader:
         """Offset of the log up to which rows are applied, and up to which they are in the checkpoint."""
         self.is_caught_up = False
         """The end of the log has been reached once."""
+        self.mark: Mark | None = None
+        """The last row of the checkpoint, as the log has it; None where it has none."""
         saved = checkpoint.load()
         if saved is not None:
             self._restore(saved.states)
@@ -80,6 +79,7 @@ class Reader:
         self._taking = Taking(engine, self._book)
         self._intake = Intake(self._acceptor, self._tables, self._book, self._taking, self._owed)
         self._topics: dict[bytes, Source | None] = {}
+        self._last: Stored | None = None
 
     def step(self) -> bool:
         """Read and apply some rows of the log; False = there is nothing new.
@@ -97,6 +97,11 @@ class Reader:
             self._tell()
         return bool(rows)
 
+    def read_anew(self, oldest: int) -> None:
+        """Read a log from its beginning that is not the one of the checkpoint; acceptance makes that harmless."""
+        self.position = self.saved_position = oldest
+        self.mark = None
+
     def save(self) -> None:
         """Commit everything up to `position` as a checkpoint.
 
@@ -104,19 +109,16 @@ class Reader:
             StorageError: nothing was committed: make a new Reader, of a newly opened checkpoint.
         """
         blocks, incidents = self._engine.take()
+        mark = self.mark if self._last is None else Mark.of(self._last)
         states = {
             "engine": self._engine.snapshot(),
             "acceptor": self._acceptor.snapshot(),
             "tables": self._tables.snapshot(),
             "book": msgspec.msgpack.encode(self._book),
+            "mark": msgspec.msgpack.encode(mark),
         }
         self._checkpoint.save(self.position, states, blocks, incidents)
-        self.saved_position = self.position
-
-    def acknowledging_host(self, node: tuple[str, str]) -> str:
-        """Give the host that a node takes acknowledgements from, by its last birth; empty if it takes none."""
-        known = self._book.nodes.get("/".join(node))
-        return known.acknowledging_host if known else ""
+        self.saved_position, self.mark = self.position, mark
 
     def status(self) -> dict[str, Any]:
         """Tell how far every group and journal is, and what was counted; any thread."""
@@ -154,6 +156,7 @@ class Reader:
             self._acceptor = Acceptor.restore(states["acceptor"])
             self._tables = Tables.restore(states["tables"])
             self._book = msgspec.msgpack.decode(states["book"], type=Book)
+            self.mark = msgspec.msgpack.decode(states["mark"], type=Mark | None)
         except (KeyError, ValueError, msgspec.DecodeError) as error:
             raise StorageError(f"{self._checkpoint.path}: {error!r}: of another version of this program") from error
 
@@ -163,13 +166,13 @@ class Reader:
             self._book.count("holes")
             self._taking.note("log_hole", {"start": self.position, "end": row.offset})
         self._started = True
-        if row.kind == FRAMES:
+        if row.kind == RowKind.FRAMES:
             self._frames(row.data)
-        elif row.kind == RETIRE:
+        elif row.kind == RowKind.RETIRE:
             self._retire(row.data)
-        elif row.kind == OPENED:
+        elif row.kind == RowKind.OPENED:
             self._book.centre_opened()
-        self.position = row.offset + 1
+        self.position, self._last = row.offset + 1, row
 
     def _frames(self, data: bytes) -> None:
         try:

@@ -10,6 +10,8 @@ Write: one thread. Read: `reader()`. Retention: whole files, oldest first, never
     (`is_short` says so: what can be rebuilt is less; nothing of the rows is lost).
 Full (no space, or the limit is reached by rows that no checkpoint covers): nothing is appended, the caller drops what
     it has, the centre acknowledges nothing and grants nothing, and the gateways hold. Each append tries anew.
+Identity: a `Mark` of the last row that a checkpoint has. Where the row of its offset is another one, the log was
+    replaced, or put back from a copy and written on: nothing of it may be passed over.
 Failed (any other error of the medium): `append` raises for good; the process must end and start anew.
 """
 
@@ -18,8 +20,11 @@ from __future__ import annotations
 import enum
 import json
 import threading
+import zlib
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
 
 from edge.durable import sqlitefile
 from edge.durable.segments import Segments
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.durable.reader import Reader
+    from edge.durable.sqlitefile import Stored
     from edge.runtime.clock import Clock
 
 PAGE_BYTES = 16 << 10
@@ -49,6 +55,19 @@ class Kind(enum.IntEnum):
     TICK = 1
     RETIRE = 2
     OPENED = 3
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """What tells a row from that of another log under the same offset."""
+
+    offset: int
+    t_ns: int | None
+    crc: int
+
+    @classmethod
+    def of(cls, row: Stored) -> Self:
+        """Make the mark of a row."""
+        return cls(row.offset, row.t_ns, zlib.crc32(row.data))
 
 
 class State(enum.StrEnum):
@@ -165,6 +184,18 @@ class Log:
             if not self.is_short:
                 event("log_short", limit_bytes=self._limit_bytes)
             self.is_short = True
+
+    def differs(self, mark: Mark) -> bool:
+        """Tell whether this is another log than the one that `mark` was made of; a row that is gone proves nothing.
+
+        Raises:
+            StorageError: the log can't be read.
+        """
+        if mark.offset >= self._next:
+            return True
+        with self.reader() as reader:
+            rows = reader.read(mark.offset, limit_rows=1)
+        return bool(rows) and rows[0].offset == mark.offset and Mark.of(rows[0]) != mark
 
     def lag_s(self, position: int) -> float:
         """Tell how long the row at `position` has been waiting for its reader; 0 = there is none. [s, real]."""

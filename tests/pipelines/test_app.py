@@ -185,7 +185,7 @@ async def test_a_log_that_is_lost_stops_nothing(server: Mosquitto, gateway: Gate
         await centre.end()
         shutil.rmtree(centre.state_dir / "log")
         await centre.start()
-        assert centre.told("log_older_than_checkpoint")
+        assert centre.told("log_replaced")
         gateway.poll(50)
         await gateway.acknowledged()
         check(await settled(centre), gateway)

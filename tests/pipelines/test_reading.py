@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -160,3 +161,45 @@ def test_without_space_it_reads_again_from_the_last_checkpoint(tmp_path: Path, m
         full = keep
         waiting.result(WAIT_S)
         assert (run.reading.error, run.reading.saved_position) == ("", 3)
+
+
+def saved_at(directory: Path, count: int) -> None:
+    """Write and save `count` rows, the opening's included."""
+    with running(directory) as run:
+        for _ in range(count - 1):
+            run.log.tick()
+        run.reading.passed(count, save=True).result(WAIT_S)
+        run.end()
+
+
+def holes_after(directory: Path, rows: int) -> tuple[int, int]:
+    """Go on without a checkpoint until the log has `rows`; then tell where a reading begins, and how often it leaps."""
+    with contextlib.closing(Log(directory / "log", RealClock(), limit_bytes=64 << 20, keep_ns=10**18)) as log:
+        while log.next_offset < rows:
+            log.tick()
+    with running(directory) as run:
+        begun = run.reading.saved_position
+        run.reading.passed(rows).result(WAIT_S)
+        return begun, run.reading.call(lambda reader: reader.status()["counters"]["holes"]).result(WAIT_S)
+
+
+@pytest.mark.parametrize("rows", [3, 10, 11, 30])
+def test_nothing_of_another_log_is_passed_over(rows: int, tmp_path: Path) -> None:
+    """Whether it is behind the checkpoint's position when it is looked at, or has outgrown it."""
+    saved_at(tmp_path, 10)
+    shutil.rmtree(tmp_path / "log")
+    assert holes_after(tmp_path, rows) == (0, 0)
+
+
+def test_nothing_of_a_copy_that_was_written_on_is_passed_over(tmp_path: Path) -> None:
+    saved_at(tmp_path, 5)
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    saved_at(tmp_path, 10)
+    shutil.rmtree(tmp_path / "log")
+    (tmp_path / "copy").rename(tmp_path / "log")
+    assert holes_after(tmp_path, 30) == (0, 0)
+
+
+def test_the_same_log_is_read_on(tmp_path: Path) -> None:
+    saved_at(tmp_path, 10)
+    assert holes_after(tmp_path, 30) == (10, 0)

@@ -12,7 +12,8 @@ from edge.durable.segments import Segments
 from edge.durable.sqlitefile import Row
 from pipelines.engine.checkpoint import Checkpoint, CheckpointReader
 from pipelines.engine.engine import Engine
-from pipelines.engine.reader import FRAMES, Reader
+from pipelines.engine.reader import Reader
+from pipelines.ingest.log import Kind
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Centre:
         self._begin()
 
     def receive(self, packets: Iterable[bytes], t_ns: int, *, version: int = 4) -> None:
-        self.log.append_many([Row(bytes([version]) + b"".join(packets), FRAMES, t_ns)])
+        self.log.append_many([Row(bytes([version]) + b"".join(packets), Kind.FRAMES, t_ns)])
 
     def row(self, kind: int, t_ns: int, data: bytes = b"") -> None:
         self.log.append_many([Row(data, kind, t_ns)])

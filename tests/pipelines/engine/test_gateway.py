@@ -8,7 +8,7 @@ from edge.sparkplug.session import Sequence
 from edge.sparkplug.topic import Topic
 from gateway.uplink.batches import Cutter
 from gateway.uplink.births import Births
-from pipelines.engine.reader import RETIRE
+from pipelines.ingest.log import Kind
 from tests.pipelines.engine.centre import Centre
 from tests.pipelines.ingest.gateway import S_NS, T0_NS, Gateway, meter, publish
 
@@ -48,7 +48,7 @@ def test_the_uplinks_batches_give_the_same_rows(tmp_path: Path) -> None:
     for name, packets in (("hand", by_hand), ("one", sent(gateway, 300)), ("two", sent(gateway, 60_000))):
         centre = Centre(tmp_path / name)
         centre.receive(packets, T0_NS + 201 * S_NS)
-        centre.row(RETIRE, T0_NS + 300 * S_NS, b'{"scope":"gateway","name":"city/gw-1"}')
+        centre.row(Kind.RETIRE, T0_NS + 300 * S_NS, b'{"scope":"gateway","name":"city/gw-1"}')
         centre.read()
         centre.reader.save()
         centre.close()
