@@ -82,7 +82,8 @@ class Connection:
         """Use `Broker.session`."""
         self._client, self._wire, self._address, self._clock = client, wire, address, clock
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[tuple[str, int], asyncio.Future[list[ReasonCode]]] = {}
+        self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        """To our SUBSCRIBEs, by the id of the packet."""
         self.accepted: asyncio.Future[ReasonCode | None] = self._loop.create_future()
         """The broker's answer to CONNECT; None if there was none."""
         self.lost: asyncio.Future[str] = self._loop.create_future()
@@ -93,7 +94,7 @@ class Connection:
         self.on_retained: Callable[[str, bytes], None] | None = None
         """Takes what the broker had kept when we subscribed; None = `on_message` does."""
         client.on_connect, client.on_disconnect, client.on_message = self._connected, self._disconnected, self._message
-        client.on_subscribe, client.on_publish = self._subscribed, self._published
+        client.on_subscribe = self._subscribed
         wire.failed = self._fail
         self._timer: asyncio.TimerHandle | None = None
 
@@ -125,14 +126,6 @@ class Connection:
         self._client.publish(message.topic, message.payload, message.qos, message.retain)
         return True
 
-    async def publish_confirmed(self, message: Message, timeout_s: float = ANSWER_S) -> bool:
-        """Send at QoS 1 and wait for the broker's word; False if it says no, or nothing in time."""
-        if not self.is_open:
-            return False
-        info = self._client.publish(message.topic, message.payload, max(message.qos, 1), message.retain)
-        codes = await self._answer("publish", info.mid, timeout_s)
-        return bool(codes) and not any(code.is_failure for code in codes)
-
     async def subscribe(self, filters: Sequence[str], qos: int = 0) -> list[str]:
         """Subscribe; return what the broker refuses.
 
@@ -144,7 +137,7 @@ class Connection:
         else:
             topics = [(name, qos) for name in filters]
         _, mid = self._client.subscribe(topics)
-        codes = await self._answer("subscribe", mid or 0, ANSWER_S)
+        codes = await self._answer(mid or 0)
         if not codes:
             raise BrokerGone(str(self._address), "no answer to SUBSCRIBE")
         return [name for name, code in zip(filters, codes, strict=False) if code.is_failure]
@@ -155,17 +148,17 @@ class Connection:
             self._client.disconnect()
         self._fail("ended by us")
 
-    async def _answer(self, kind: str, mid: int, timeout_s: float) -> list[ReasonCode]:
+    async def _answer(self, mid: int) -> list[ReasonCode]:
         if not self.is_open:
             return []
         answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
-        self._answers[kind, mid] = answer
-        waiting = self._loop.call_later(timeout_s, _settle, answer, [])
+        self._answers[mid] = answer
+        waiting = self._loop.call_later(ANSWER_S, _settle, answer, [])
         try:
             return await answer
         finally:
             waiting.cancel()
-            self._answers.pop((kind, mid), None)
+            self._answers.pop(mid, None)
 
     def _readable(self) -> None:
         while self.is_open:
@@ -207,10 +200,7 @@ class Connection:
         take(message.topic, bytes(message.payload))
 
     def _subscribed(self, _client: Any, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
-        _settle(self._answers.get(("subscribe", mid)), codes)
-
-    def _published(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
-        _settle(self._answers.get(("publish", mid)), [code])
+        _settle(self._answers.get(mid), codes)
 
 
 class Broker:

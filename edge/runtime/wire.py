@@ -85,11 +85,6 @@ class Wire:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.failed: Callable[[str], None] = lambda _reason: None
 
-    @property
-    def unwritten_bytes(self) -> int:
-        """What was sent and the system has not taken yet."""
-        return len(self._out)
-
     def has_room(self, size_bytes: int) -> bool:
         """Whether so much may be sent now; anything may if nothing is unwritten."""
         return not self._out or len(self._out) + size_bytes <= self._limit_bytes
