@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING
 
 from edge.durable.context import instant_of, records
-from edge.model.record import DatingRecord, EpochRecord, Evicted, PollRecord, Record, TombstoneRecord
+from edge.model.record import DatingRecord, Evicted, PollRecord, Record, TombstoneRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,16 +47,15 @@ class _Span:
 
 
 def tombstones(reader: Reader, context: Context, first: int, end: int, reason: str) -> list[TombstoneRecord]:
-    """Count the records [first, end) into one tombstone per epoch."""
-    spans: list[_Span] = []
+    """Count the records [first, end) into one tombstone per epoch; what can't be read is in no count."""
+    began = [epoch.first for epoch in context.epochs if first < epoch.first < end]
+    spans = []
+    for at in (first, *began):
+        epoch = context.epoch_at(at)
+        spans.append(_Span(at, epoch.boot if epoch else ""))
     for offset, record in _records(reader, first, end):
-        epoch = context.epoch_at(offset)
-        boot = epoch.boot if epoch else ""
-        if not spans or (isinstance(record, EpochRecord) and record.first == offset):
-            spans.append(_Span(first if not spans else offset, boot))
-        spans[-1].count(record)
-    ends = [*(span.first for span in spans[1:]), end]
-    return [span.tombstone(until, reason) for span, until in zip(spans, ends, strict=True)]
+        spans[bisect.bisect_right(began, offset)].count(record)
+    return [span.tombstone(until, reason) for span, until in zip(spans, (*began, end), strict=True)]
 
 
 def damage(first: int, end: int, boot: str) -> TombstoneRecord:

@@ -111,7 +111,9 @@ class Reader:
         except (sqlite3.Error, Damaged) as error:
             self.close()
             if not path.exists():
-                return  # dropped between our look and our read: the rows are evicted, not damaged
+                if path in self._files():
+                    self._damaged(path)  # removed by somebody else
+                return  # else dropped between our look and our read: the rows are evicted, not damaged
             meaning = sqlitefile.meaning(error, path.name) if isinstance(error, sqlite3.Error) else error
             if not isinstance(meaning, Damaged):
                 raise meaning from error

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class Salvage:
 
 
 def salvage(path: Path, end: int | None, page_bytes: int) -> Salvage:
-    """Replace a damaged file by its readable rows.
+    """Replace a damaged file by its readable rows; one that somebody removed, by none.
 
     Args:
         path: the file; no connection to it may be writing.
@@ -82,15 +83,15 @@ def salvage(path: Path, end: int | None, page_bytes: int) -> Salvage:
                 insert_stored(connection, rows)
                 count += len(rows)
             connection.execute("COMMIT")
+        after = at
+        if end is not None and end > at:
+            lost.append((at, end))
+        fresh.rename(path.with_name(path.name + SALVAGED))
+        sync_directory(path.parent)
+        return Salvage(finish(path).name, count, tuple(lost), after)
     except (sqlite3.Error, OSError) as error:
-        discard(fresh)
+        fresh.unlink(missing_ok=True)
         raise meaning(error, f"{path.name}: salvage") from error
-    after = at
-    if end is not None and end > at:
-        lost.append((at, end))
-    fresh.rename(path.with_name(path.name + SALVAGED))
-    sync_directory(path.parent)
-    return Salvage(finish(path).name, count, tuple(lost), after)
 
 
 def finish(path: Path) -> Path:
@@ -100,7 +101,7 @@ def finish(path: Path) -> Path:
         for companion, kept in zip(companions(path), companions(bad), strict=True):
             if companion.exists():
                 companion.rename(kept)
-        path.rename(bad)
+        os.link(path, bad)  # the name is never without a file: a reader would take its rows for evicted
     path.with_name(path.name + SALVAGED).rename(path)
     sync_directory(path.parent)
     return bad
@@ -108,8 +109,9 @@ def finish(path: Path) -> Path:
 
 def finish_all(directory: Path) -> None:
     """Complete what a power cut parted, and remove what was never completed."""
-    for fresh in directory.glob("*.seg.new"):
-        discard(fresh)
+    for pattern in ("*.seg.new", "*.seg.copy-*"):
+        for left in directory.glob(pattern):
+            discard(left)
     for salvaged in directory.glob(f"*.seg{SALVAGED}"):
         finish(salvaged.with_name(salvaged.name.removesuffix(SALVAGED)))
 
@@ -119,17 +121,24 @@ def readable(path: Path, page_bytes: int) -> Generator[list[Stored], None, None]
 
     It works on a copy: a first page that is no SQLite header is replaced by that of an empty file of the same
     layout, since all our files share it.
+
+    Raises:
+        StorageError: the copy could not be made; StorageFull where there is no space for it.
     """
-    copy = path.with_name(path.name + ".copy")
-    discard(copy)
+    copy = path.with_name(f"{path.name}.copy-{os.getpid()}-{threading.get_ident()}")
     try:
+        discard(copy)
         for source, target in zip((path, *companions(path)[:1]), (copy, *companions(copy)[:1]), strict=True):
             if source.exists():
                 shutil.copyfile(source, target)
+        if not copy.exists():
+            return
         if not _has_table(copy):
             _lend_first_page(copy, page_bytes)
         with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-            yield from _rows(connection, first_of(path), path.stat().st_size)
+            yield from _rows(connection, first_of(path), copy.stat().st_size)
+    except (sqlite3.Error, OSError) as error:
+        raise meaning(error, f"{path.name}: copy") from error
     finally:
         discard(copy)
 
@@ -166,7 +175,7 @@ def _has_table(path: Path) -> bool:
 
 
 def _lend_first_page(path: Path, page_bytes: int) -> None:
-    empty = path.with_name(path.name + ".empty")
+    empty = path.with_name(path.name + "-empty")
     discard(empty)
     try:
         with contextlib.closing(open_writer(empty, page_bytes)) as connection:

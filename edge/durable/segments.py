@@ -153,14 +153,18 @@ class Segments:
 
         Raises:
             Refused: there is only the newest.
+            StorageError: the medium failed; this object is of no more use.
         """
         if len(self.files) < 2:
             raise Refused("the newest file of a sequence can't be dropped")
         path = self.files.pop(0)
         self._ended_bytes.pop(path, None)
         # The file first: a write-ahead log without its file is harmless, a file without its log is not whole.
-        discard(path)
-        sync_directory(self._directory)
+        try:
+            discard(path)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise sqlitefile.meaning(error, path.name) from error
         return sqlitefile.first_of(path), self.oldest
 
     def reader(self) -> Reader:
@@ -188,7 +192,10 @@ class Segments:
             self._lock = -1
 
     def _open(self) -> None:
-        finish_all(self._directory)
+        try:
+            finish_all(self._directory)
+        except OSError as error:
+            raise sqlitefile.meaning(error, str(self._directory)) from error
         self.files = files_in(self._directory)
         for orphan in self._directory.glob(f"*{sqlitefile.SUFFIX}-wal"):
             if orphan.with_name(orphan.name.removesuffix("-wal")) not in self.files:
@@ -224,7 +231,7 @@ class Segments:
         """Close files that are written no more; what goes wrong here is found again when they are read."""
         for path in paths:
             connection, self._connection = self._connection, None
-            with contextlib.suppress(sqlite3.Error, StorageError):
+            with contextlib.suppress(sqlite3.Error, OSError, StorageError):
                 sqlitefile.fold(connection or sqlitefile.open_writer(path, self._page_bytes), path)
 
     def _create(self, path: Path, first: int, rows: list[Row]) -> None:

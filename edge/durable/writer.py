@@ -166,25 +166,31 @@ class Writer:
             with self.changed:
                 self.changed.wait_for(lambda: self._urgent or self._closing, self._commit_s)
                 self._urgent, closing = False, self._closing
-            self._step(closing)
+            self._attempt(closing)
             with self.changed:
                 self.steps += 1
                 self.changed.notify_all()
 
-    def _step(self, closing: bool) -> None:
-        """Commit, then make room; every error of the medium becomes a state."""
+    def _attempt(self, closing: bool) -> None:
+        """Make one round; every error becomes a state: a thread that ended unseen would record nothing, for good."""
         try:
-            self._commit()
-            self._tell_damage()
-            while (reason := self._must_evict()) is not None:
-                self._evict(reason)
-            if closing:
-                self._try_hint()
+            self._step(closing)
             self._become(State.WRITING, "")
         except (StorageFull, Damaged) as error:
             self._become(State.FULL, str(error))  # a damaged newest file is salvaged by the next attempt
         except StorageError as error:
             self._become(State.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 # this thread has no supervisor: whoever waits for `progress` is told
+            self._become(State.FAILED, f"{type(error).__name__}: {error}")
+
+    def _step(self, closing: bool) -> None:
+        """Commit, then make room."""
+        self._commit()
+        self._tell_damage()
+        while (reason := self._must_evict()) is not None:
+            self._evict(reason)
+        if closing:
+            self._try_hint()
 
     def _commit(self) -> None:
         while True:
@@ -244,6 +250,8 @@ class Writer:
         unacknowledged = max(first, min(self.acknowledged, end))
         if unacknowledged < end:
             stones = eviction.tombstones(self._reader, self.context, unacknowledged, end, reason)
+            self.segments.repair()  # what counting found damaged can't be told any more once the file is gone
+            self._tell_damage()
             self._put_all([*eviction.datings_for(stones, self.context), *stones])
             self._commit()
         self._drop(unacknowledged, end)
@@ -256,9 +264,12 @@ class Writer:
         self._let_go()
 
     def _let_go(self) -> None:
-        self.segments.drop_oldest()
+        try:
+            self.segments.drop_oldest()
+        finally:  # where it is gone, and only that was not made durable, nothing of it may be promised
+            with self.changed:
+                self.oldest, self.size_bytes = self.segments.oldest, self.segments.size_bytes
         with self.changed:
-            self.oldest, self.size_bytes = self.segments.oldest, self.segments.size_bytes
             self.context.forget(self.oldest)
             before = self.context.before(self.oldest)
             known = self.hint.before

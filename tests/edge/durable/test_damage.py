@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.durable.eviction import DAMAGED
+from edge.durable.journal import Journal, State
 from edge.durable.reader import files_in
 from edge.durable.salvage import SALVAGED, finish_all
 from edge.durable.segments import Segments
-from edge.model.record import EpochRecord, PollRecord, ScheduleRecord, TombstoneRecord
+from edge.model.record import EpochRecord, PollRecord, Record, ScheduleRecord, TombstoneRecord
 from tests.edge.durable.material import commit, group, open_journal, poll, settle, stored
 from tests.edge.durable.test_segments import everything, fill
 
@@ -176,3 +178,55 @@ def test_a_journal_whose_newest_file_is_gone_bad_begins_a_fork_not_a_stop(tmp_pa
         commit(again)
         assert isinstance(again.read(again.epoch.first)[0][1], EpochRecord)
         assert again.schedules[fresh] == group()
+
+
+def remove(path: Path, _draw: random.Random) -> None:
+    path.unlink()
+
+
+def zero_all(path: Path, _draw: random.Random) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, zero_all, remove])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_running_journal_survives_the_eviction_of_a_damaged_file_and_says_what_it_lost(
+    tmp_path: Path, damage: Callable[[Path, random.Random], None], seed: int
+) -> None:
+    """Every offset that is gone at the end is in a tombstone, and no poll that could be read is missing in a count."""
+    draw = random.Random(seed)
+    written: dict[int, Record] = {}
+    gone: set[int] = set()
+
+    def fill_until(journal: Journal, schedule: int, done: Callable[[], bool]) -> None:
+        while not done():
+            for n in range(50):
+                journal.append(poll(schedule, len(written) + n, padding="x" * 60))
+            settle(journal)
+            assert journal.state is State.WRITING, journal.status
+            written.update(stored(tmp_path))
+
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=320_000) as journal:
+        schedule = journal.declare(group(), 0)
+        fill_until(journal, schedule, lambda: len(files_in(tmp_path)) > 5)
+        harmed = draw.choice(files_in(tmp_path)[:-1])
+        first, end = int(harmed.stem), next(int(p.stem) for p in files_in(tmp_path) if p > harmed)
+        damage(harmed, draw)
+        fill_until(journal, schedule, lambda: journal.oldest >= end)
+    with open_journal(tmp_path, quota_bytes=1 << 30) as journal:
+        held = stored(tmp_path)
+        stones = [r for r in written.values() if isinstance(r, TombstoneRecord)]
+        assert {o for s in stones for o in range(s.first, s.end)} >= set(range(journal.oldest)) - set(held)
+        gone = {o for s in stones if s.reason == DAMAGED for o in range(s.first, s.end)}
+        assert gone <= set(range(first, end))
+        if damage in {zero_all, remove}:
+            assert gone == set(range(first, end))
+        counted = max(s.end for s in stones if s.reason != DAMAGED)
+        read = sum(isinstance(r, PollRecord) for o, r in written.items() if o < counted and o not in gone)
+        assert polls_in(stones) == read
+        assert journal.state is State.WRITING
+
+
+def polls_in(stones: list[TombstoneRecord]) -> int:
+    """Count what tombstones say; of two that count the same records, the wider one."""
+    return sum(gone.polls for stone in stones for gone in stone.groups)
