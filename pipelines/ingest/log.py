@@ -17,6 +17,7 @@ Failed (any other error of the medium): `append` raises for good; the process mu
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import threading
@@ -33,7 +34,7 @@ from edge.errors import StorageFull
 from edge.runtime.ready import event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edge.durable.reader import Reader
@@ -105,6 +106,7 @@ class Log:
         Raises:
             Refused: another process has it open.
             StorageError: it can't be opened; StorageFull where there is no space.
+            OSError: the directory can't be made or entered.
         """
         self._clock, self._limit_bytes, self._keep_ns = clock, limit_bytes, keep_ns
         self._covered, self._grown = covered, grown
@@ -158,8 +160,8 @@ class Log:
         Raises:
             StorageError: the medium failed; this object is of no more use.
         """
-        self.trim()
         try:
+            self.trim()
             self._append(Row(b"", Kind.TICK, self._clock.wall_ns()))
         except StorageFull:
             return  # `state` tells it
@@ -175,15 +177,20 @@ class Log:
         return self._append(Row(data, Kind.RETIRE, self._clock.wall_ns())) + 1
 
     def trim(self) -> None:
-        """Drop the oldest files: those covered and old enough, and covered ones beyond the limit."""
-        self._measure()
-        while self._is_covered() and self._first_is_old():
-            self._drop()
-        while self._size_bytes > self._limit_bytes and self._is_covered():
-            self._drop()
-            if not self.is_short:
-                event("log_short", limit_bytes=self._limit_bytes)
-            self.is_short = True
+        """Drop the oldest files: those covered and old enough, and covered ones beyond the limit.
+
+        Raises:
+            StorageError: the medium failed; this object is of no more use.
+        """
+        with _medium():
+            self._measure()
+            while self._is_covered() and self._first_is_old():
+                self._drop()
+            while self._size_bytes > self._limit_bytes and self._is_covered():
+                self._drop()
+                if not self.is_short:
+                    event("log_short", limit_bytes=self._limit_bytes)
+                self.is_short = True
 
     def differs(self, mark: Mark) -> bool:
         """Tell whether this is another log than the one that `mark` was made of; a row that is gone proves nothing.
@@ -226,8 +233,9 @@ class Log:
     def _append(self, row: Row) -> int:
         rows = [row] if self._is_opened else [Row(b"", Kind.OPENED, row.t_ns), row]
         try:
-            self._assert_room(len(row.data))
-            first = self._commit(rows)
+            with _medium():
+                self._assert_room(len(row.data))
+                first = self._commit(rows)
         except StorageFull as error:
             self._tell(State.FULL, str(error))
             raise
@@ -289,3 +297,12 @@ class Log:
         for salvage in self._segments.salvages[self._salvages_told :]:
             event("log_salvaged", file=salvage.file, salvaged=salvage.salvaged, lost=salvage.lost)
         self._salvages_told = len(self._segments.salvages)
+
+
+@contextlib.contextmanager
+def _medium() -> Iterator[None]:
+    """Say a file's error as the log's: a bare OSError means the connection to whoever writes it."""
+    try:
+        yield
+    except OSError as error:
+        raise sqlitefile.meaning(error, f"the log: {error.filename}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.durable.segments import Segments
 from edge.errors import Refused, StorageError
 from edge.runtime.clock import RealClock
 from edge.runtime.wire import Address, Tls, Version
@@ -350,3 +352,21 @@ def test_a_failing_medium_ends_the_thread(server: Mosquitto, tmp_path: Path, mon
         say(client, b"x")
         run.until(lambda: bool(run.errors))
         assert run.front.stage is fronts.Stage.STOPPED
+
+
+def test_a_file_of_the_log_that_fails_is_no_lost_connection(
+    server: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_segments: Segments) -> int:
+        raise OSError(errno.EIO, "Input/output error", "00000.seg")
+
+    with running(tmp_path, here(server)) as run:
+        run.until(lambda: run.front.is_subscribed)
+        monkeypatch.setattr(Segments, "size_bytes", property(fails))
+        run.log._limit_bytes = 0  # it looks at its files again
+        run.front.retire("device", "x")
+        run.until(lambda: bool(run.errors))
+        assert str(run.errors[0]) == "the log: 00000.seg: Input/output error"
+        assert run.front.stage is fronts.Stage.STOPPED
+        assert not run.front.reason
+        monkeypatch.undo()
