@@ -8,13 +8,17 @@ process with its error: everything goes on from there when it is started again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
+from edge.errors import Refused
 from edge.runtime.clock import process_clock
 from edge.runtime.control import serve
 from edge.runtime.ready import event, ready, stopping
 from edge.runtime.supervisor import Supervisor, stop_on_signals
-from pipelines.config import load
+from pipelines.config import SOCKET, load
 from pipelines.control import Control
 from pipelines.crew import Crew
 from pipelines.engine.checkpoint import CheckpointReader
@@ -28,6 +32,7 @@ from pipelines.sinks.embedded import STORE_NAME, EmbeddedStore
 from pipelines.sinks.follower import Follower
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge.runtime.clock import Clock
@@ -58,7 +63,7 @@ class Centre:
 
         Raises:
             ConfigurationError: a file that is named can't be read.
-            Refused: another process runs in this state directory.
+            Refused: another process runs in this state directory, or it can't be made, read or written.
             StorageError: they can't be opened.
         """
         central, directory, address = configuration.file.central, configuration.state_dir, configuration.address()
@@ -67,16 +72,16 @@ class Centre:
             from pipelines.sinks.influx import InfluxTarget  # noqa: PLC0415 # a quarter of a start, and rarely needed
 
             targets += [InfluxTarget(influx, directory) for influx in configuration.influx]
-        directory.mkdir(parents=True, exist_ok=True)
-        self._socket = directory / "control.sock"
-        self._log = Log(
-            directory / "log",
-            clock,
-            limit_bytes=central.log_bytes,
-            keep_ns=configuration.keep_ns,
-            covered=lambda: self._reading.saved_position,
-            grown=lambda: self._reading.grown(),  # noqa: PLW0108 # made below, from this log
-        )
+        self._socket = directory / SOCKET
+        with _usable(directory):
+            self._log = Log(
+                directory / "log",
+                clock,
+                limit_bytes=central.log_bytes,
+                keep_ns=configuration.keep_ns,
+                covered=lambda: self._reading.saved_position,
+                grown=lambda: self._reading.grown(),  # noqa: PLW0108 # made below, from this log
+            )
         broker = HostBroker(address, f"wayside-{central.host_id}-host", clock)
         self._host = Host(central.host_id, broker, clock, pressed=self._is_pressed, is_able=self._is_able)
         self._reading = Reading(
@@ -152,6 +157,26 @@ class Centre:
 
     def _is_able(self) -> bool:
         return self._front.is_subscribed and self._reading.is_caught_up
+
+
+@contextlib.contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    """Make `directory`, and see that what is in it is ours to read and write.
+
+    Raises:
+        Refused: it is not; the message says what to do.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (directory, *directory.iterdir()):
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        yield
+    except OSError as error:
+        advice = (
+            "central.state_dir must be a directory that the user of this process may read and write, with all in it"
+        )
+        raise Refused(f"{error.filename or directory}: {error.strerror}; {advice}") from error
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

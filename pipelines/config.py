@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,10 @@ from edge.sparkplug.topic import is_legal_id
 from pipelines.sinks.settings import InfluxSettings
 
 DAY_NS = 86_400 * 10**9
+SOCKET = "control.sock"
+"""Name of the control socket in `state_dir`."""
+_SOCKET_BYTES = 107
+"""What the kernel takes for the name of a socket."""
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -153,6 +158,9 @@ def _crosscheck(configuration: Configuration) -> list[Mistake]:
     file, name = configuration.file, str(configuration.path)
     broker = file.broker
     mistakes = []
+    if (over := len(os.fsencode(configuration.state_dir / SOCKET)) - _SOCKET_BYTES) > 0:
+        expected = f"a path shorter by {over} bytes: {SOCKET} in it must be reachable"
+        mistakes.append(Mistake(name, "central.state_dir", str(file.central.state_dir), expected))
     if broker.tls != TlsSettings() and not broker.url.startswith("mqtts://"):
         mistakes.append(Mistake(name, "broker.url", broker.url, "mqtts://HOST[:PORT], since broker.tls is there"))
     if broker.password_file is not None and broker.username is None:

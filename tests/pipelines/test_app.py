@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import resource
 import shutil
@@ -19,6 +20,7 @@ from edge.runtime.clock import RealClock
 from gateway.uplink import uplink
 from tests.brokers import Mosquitto, free_port, mosquitto
 from tests.pipelines.process import GATEWAY, WAIT_S, Central, Gateway, Rows, central
+from wayside.cli import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -241,3 +243,19 @@ async def test_state_is_online_only_while_the_centre_hears(server: Mosquitto, tm
             await until(lambda: b'"online":true' in heard[-1])
             await centre.end()
             await until(lambda: b'"online":false' in heard[-1])
+
+
+@pytest.mark.parametrize("state_dir", ["/proc/wayside", "file", "file/in", "taken"])
+def test_a_state_directory_that_cannot_be_used_is_refused(
+    state_dir: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Central(tmp_path, 1).config
+    config.write_text(config.read_text().replace('"state"', f'"{state_dir}"'))
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "taken" / "log").mkdir(parents=True)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "taken" / "log" and access(path, mode))
+    assert run(["central", "run", "-c", str(config)]) == ExitCode.REFUSED
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "central.state_dir must be a directory" in said
+    assert "No such file" in said or "xist" in said or "Not a directory" in said or "denied" in said

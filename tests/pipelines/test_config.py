@@ -147,3 +147,10 @@ def test_the_command_says_them(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert {each["path"] for each in json.loads(capsys.readouterr().out)} == {"central.hostid", "central.host_id"}
     assert run(["central", "check", "-c", str(write(tmp_path, GOOD))]) == ExitCode.DONE
     assert not (tmp_path / "state").exists()
+
+
+def test_a_state_directory_whose_socket_nobody_could_reach(tmp_path: Path) -> None:
+    long = "s" * (107 - len(str(tmp_path)) - len("//control.sock"))
+    load(write(tmp_path, GOOD.replace('"state"', f'"{long}"')))
+    found = mistakes(tmp_path, GOOD.replace('"state"', f'"{long}sss"'))
+    assert "shorter by 3 bytes" in found["central.state_dir"].expected
