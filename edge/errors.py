@@ -6,8 +6,8 @@ WaysideError
 ├── Refused              the request is understood and not allowed now (exit 4)
 ├── ProtocolError        bytes from a peer break its protocol
 │   └── RemoteError      the peer answered correctly, and its answer is an error
-└── StorageError         a durable record could not be written or read
-    └── StorageFull      there is no space, or the quota is reached
+└── StorageError         a durable record could not be written or read: the medium is a peer, too (exit 3)
+    └── StorageFull      there is no space, or the quota is reached: somebody must free some (exit 4)
 """
 
 from __future__ import annotations
@@ -95,6 +95,10 @@ class RemoteError(ProtocolError):
 class StorageError(WaysideError):
     """A durable record could not be written or read."""
 
+    exit_code = ExitCode.UNREACHABLE
+
 
 class StorageFull(StorageError):
     """No space, or the quota is reached; nothing already recorded is affected."""
+
+    exit_code = ExitCode.REFUSED

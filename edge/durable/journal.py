@@ -8,8 +8,8 @@ Invariants (docs/wire.md §1-2 has the identity and the dates):
 Write: `append` gives the offset and returns; a writer thread commits every `commit_s`, or at once after `flush` or
     when half the queue is used. What a power cut takes is what was appended since the last commit.
 Full queue: `append` raises StorageFull and the record is not taken (the poller counts it). Full disk: state `full`;
-    acknowledged files go, the queue is tried again at each commit, nothing committed is touched. Any other error
-    of the medium: state `failed` for good, since an fsync tried again may lie; the process must end and start anew.
+    acknowledged files go, the queue is tried again at each commit, nothing committed is touched; it opens so, too.
+    Any other error: state `failed` for good, since an fsync tried again may lie; the process must end and start anew.
 Quota: whole files, oldest first. It may be exceeded by one queue and one write-ahead log.
 Recover: `Segments` salvages damaged files; what they lost unacknowledged gets a tombstone "damaged".
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from edge.durable.context import records
-from edge.durable.identity import Identity, find, identify
+from edge.durable.identity import Identity, find, identify, load_hint
 from edge.durable.segments import Segments
 from edge.durable.writer import State, Writer
 from edge.errors import Refused
@@ -108,7 +108,8 @@ class Journal:
             StorageError: it can't be opened; StorageFull where there is no space.
         """
         segment_bytes = max(min(segment_bytes, quota_bytes // 8), _LEAST_SEGMENT_BYTES)
-        segments = Segments(directory, page_bytes=page_bytes, segment_bytes=None)
+        spare = load_hint(directory).acknowledged
+        segments = Segments(directory, page_bytes=page_bytes, segment_bytes=None, spare=spare)
         try:
             found = _identify(directory, identity, segments)
             writer = Writer(

@@ -131,14 +131,16 @@ class Reader:
             self.close()
             self._path, self._inode = path, inode
             self._connection = sqlitefile.open_reader(path, fixed=ended and not sqlitefile.log_bytes(path))
-            if not ended and not self._has_place():
+            if not ended and not self._has_place(path):
                 self.close()  # not kept: somebody may write it again
                 return sqlitefile.open_reader(path, fixed=True)
         return self._connection
 
-    def _has_place(self) -> bool:
+    def _has_place(self, path: Path) -> bool:
         """On a full disk a file without SQLite's index beside it can't have one: then nobody has it open to write."""
         assert self._connection is not None
+        if sqlitefile.log_bytes(path):
+            return True  # or it can't be read: without its write-ahead log it is not whole
         try:
             self._connection.execute("SELECT 1 FROM record LIMIT 0")
         except sqlite3.Error as error:

@@ -10,6 +10,8 @@ Invariants:
 Write: one thread. Read: any number of `Reader`s, in any thread or process, page by page.
 Recover: SQLite recovers the newest file's write-ahead log; that file alone is checked when opened. A damaged file
     costs itself: `salvage` keeps its readable rows under their offsets and sets the file aside as `.bad-<n>`.
+Full: a sequence opens also where SQLite finds no space to open its newest file for writing (`is_full` says so);
+    it is read without, and each append tries anew.
 Not supported: changing or deleting rows; two writers (a lock file keeps the second out).
 """
 
@@ -26,7 +28,7 @@ from edge.durable import sqlitefile
 from edge.durable.reader import Reader, files_in
 from edge.durable.salvage import Salvage, discard, finish_all, salvage, sync_directory
 from edge.durable.sqlitefile import Damaged, Row
-from edge.errors import Refused, StorageError
+from edge.errors import Refused, StorageError, StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +45,7 @@ class Segments:
         page_bytes: int = 1024,
         segment_bytes: int | None = 16 << 20,
         head: Callable[[int], Sequence[Row]] = lambda _first: (),
+        spare: int = 0,
     ) -> None:
         """Open the sequence in `directory`, making it where there is none.
 
@@ -51,6 +54,7 @@ class Segments:
             page_bytes: SQLite page size of files made from now on.
             segment_bytes: size at which `append_many` begins a new file; None = only `roll` does.
             head: gives the rows to write first into each new file, from its first offset.
+            spare: offset below which files may go, oldest first, if else there is no space to read the newest.
 
         Raises:
             Refused: another process has it open.
@@ -58,18 +62,23 @@ class Segments:
         """
         self.salvages: list[Salvage] = []
         self._directory, self._page_bytes, self._segment_bytes = directory, page_bytes, segment_bytes
-        self._head = head
+        self._head, self._spare = head, spare
         self._ended_bytes: dict[Path, int] = {}
         self._suspects: set[Path] = set()
         self._suspects_lock = threading.Lock()
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(directory / "lock")
+        self._lock = _lock(directory)
         self._connection: sqlite3.Connection | None = None
+        self._is_checked = False
         self._next = 0
+        self.is_full = False
+        """There was no space to open the newest file for writing at first, when the sequence was opened."""
         self.files: list[Path] = []
         """Oldest first; the last one is written."""
         try:
             self._open()
+        except StorageFull as error:
+            os.close(self._lock)
+            raise _no_space(directory, str(error)) from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -108,7 +117,9 @@ class Segments:
     @property
     def newest_bytes(self) -> int:
         """Size of the newest file, as it will be without a write-ahead log."""
-        return sqlitefile.logical_bytes(self._writer())
+        if self._connection is None:
+            return sqlitefile.disk_bytes(self.files[-1])
+        return sqlitefile.logical_bytes(self._connection)
 
     def append_many(self, rows: Sequence[Row]) -> int:
         """Commit `rows` in one transaction; return the first one's offset.
@@ -118,6 +129,7 @@ class Segments:
             StorageError: the medium failed; this object is of no more use.
         """
         self.repair()
+        self._writer()
         if self._segment_bytes is not None and self.newest_bytes >= self._segment_bytes:
             self.roll()
         first = self._next
@@ -205,13 +217,41 @@ class Segments:
             return
         self._end([path for path in self.files[:-1] if sqlitefile.log_bytes(path)])
         try:
-            self._connection = self._opened(self.files[-1], check=True)
-            self._next = self._last() + 1
+            self._open_newest()
         except Damaged:
-            self._salvage(self.files[-1])
+            self.repair()
 
-    def _opened(self, path: Path, *, check: bool = False) -> sqlite3.Connection:
-        connection = None
+    def _open_newest(self) -> None:
+        while (last := self._last_opened()) is None:
+            self.drop_oldest()
+        self._next = last + 1
+
+    def _last_opened(self) -> int | None:
+        """Read the last offset; None = there is no space even for that, and the oldest file may go."""
+        try:
+            return self._last(self._writer())
+        except StorageFull:
+            self.is_full = True
+        try:
+            return self._last_of_full()
+        except StorageFull:
+            if len(self.files) < 2 or sqlitefile.first_of(self.files[1]) > self._spare:
+                raise
+            return None
+
+    def _last_of_full(self) -> int:
+        """Read the last offset where SQLite has no space for its index: what a stop in order left needs none."""
+        path = self.files[-1]
+        if sqlitefile.log_bytes(path):
+            raise StorageFull(f"{path.name}: no space to read its write-ahead log")
+        try:
+            with contextlib.closing(sqlitefile.open_reader(path, fixed=True)) as connection:
+                return self._last(connection)
+        except sqlite3.Error as error:
+            raise sqlitefile.meaning(error, path.name) from error
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        connection, check = None, not self._is_checked
         try:
             connection = sqlitefile.open_writer(path, self._page_bytes)
             if check and (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
@@ -221,10 +261,11 @@ class Segments:
             if connection:
                 connection.close()
             raise sqlitefile.meaning(error, path.name) if isinstance(error, sqlite3.Error) else error from error
+        self._is_checked = True
         return connection
 
-    def _last(self) -> int:
-        (last,) = self._writer().execute("SELECT max(offset) FROM record").fetchone()
+    def _last(self, connection: sqlite3.Connection) -> int:
+        (last,) = connection.execute("SELECT max(offset) FROM record").fetchone()
         return self.newest - 1 if last is None else int(last)
 
     def _end(self, paths: list[Path]) -> None:
@@ -279,7 +320,11 @@ class Segments:
         if self._lock < 0:
             raise StorageError(f"{self._directory}: the sequence is closed")
         if self._connection is None:
-            self._connection = self._opened(self.files[-1])
+            try:
+                self._connection = self._opened(self.files[-1])
+            except Damaged:
+                self.suspect(self.files[-1])  # the next append salvages it
+                raise
         return self._connection
 
     def _close_newest(self) -> None:
@@ -288,12 +333,23 @@ class Segments:
             self._connection = None
 
 
-def _lock(path: Path) -> int:
+def _no_space(directory: Path, why: str) -> StorageFull:
+    return StorageFull(f"{directory} can't be opened: free space on its file system; nothing recorded is lost ({why})")
+
+
+def _lock(directory: Path) -> int:
     """Take the lock that keeps a second process out; it goes with the process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    path = directory / "lock"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        if isinstance(meaning := sqlitefile.meaning(error, path.name), StorageFull):
+            raise _no_space(directory, str(meaning)) from error
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise Refused(f"{path.parent} is in use by another process: stop that one first") from error
+        raise Refused(f"{directory} is in use by another process: stop that one first") from error
     return descriptor

@@ -60,6 +60,8 @@ class Writer:
         self.hint = identity.load_hint(directory)
         self.queue = Queue(segments.next_offset, segments.newest_bytes, segment_bytes, queue_bytes)
         self.state, self.error = State.WRITING, ""
+        if segments.is_full:
+            self.state, self.error = State.FULL, f"{directory}: no space left"
         self.committed, self.oldest = segments.next_offset, segments.oldest
         self.acknowledged = min(self.hint.acknowledged, self.committed)
         self.refused = 0

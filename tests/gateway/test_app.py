@@ -179,7 +179,7 @@ async def test_state_directory_that_is_a_file_is_refused(config: Config) -> None
 
 async def test_failing_medium_ends_the_process_and_the_next_one_goes_on(config: Config) -> None:
     async with running(config.write(), {"TEST_FILE_BYTES": "36000"}) as process:
-        assert await process.ended() == ExitCode.BUG
+        assert await process.ended() == ExitCode.UNREACHABLE
     assert [event["event"] for event in process.events].count("journal_failed") == 1
     assert "the journal failed" in " ".join(process.other)
     before = config.records("poll")
@@ -226,6 +226,26 @@ async def test_full_disk_is_a_state_and_recording_goes_on_when_there_is_space(co
         ballast.unlink()
         await until(lambda: len(config.polls()) >= len(before) + 8)
         assert (await status(config))["journal"]["state"] == "writing"
+        assert await process.end() == 0
+    assert config.records("poll")[: len(before)] == before
+
+
+@pytest.mark.parametrize("how", ["in order", "killed"])
+async def test_a_full_disk_at_the_start_is_a_state_too(config: Config, small_disk: Path, how: str) -> None:
+    async with running(config.write()) as process:
+        await until(lambda: len(config.polls(outcome=0)) >= 4)
+        if how == "in order":
+            assert await process.end() == 0
+    before = config.records("poll")
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    async with running(config.path) as process:
+        await until(lambda: config.status()["journal"]["state"] == "full")
+        assert config.records("poll")[: len(before)] == before
+        ballast.unlink()
+        await until(lambda: len(config.polls()) >= len(before) + 8)
         assert await process.end() == 0
     assert config.records("poll")[: len(before)] == before
 

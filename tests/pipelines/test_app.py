@@ -199,7 +199,7 @@ async def test_a_thread_that_falls_ends_the_process(server: Mosquitto, gateway: 
         assert centre.process is not None
         resource.prlimit(centre.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
         gateway.poll(300)
-        assert await centre.ended() == ExitCode.BUG
+        assert await centre.ended() == ExitCode.UNREACHABLE
         assert {each["thread"] for each in centre.told("thread_died")} <= {"front", "reader"}
         assert centre.told("thread_died")[0]["error"].startswith("Storage")
         await centre.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import sys
 from os import statvfs
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,10 @@ import pytest
 from edge.durable.journal import Journal, State
 from edge.durable.reader import files_in
 from edge.durable.segments import Segments
-from edge.errors import StorageFull
+from edge.durable.sqlitefile import Row
+from edge.errors import ExitCode, StorageFull
 from edge.model.record import PollRecord
-from tests.edge.durable.material import commit, group, open_journal, poll
+from tests.edge.durable.material import commit, group, open_journal, poll, settle, stored
 from tests.edge.durable.test_segments import everything, fill
 
 if TYPE_CHECKING:
@@ -38,6 +41,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield mounted
     finally:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+def occupy(disk: Path) -> Path:
+    """Take the last byte, as another program does."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
 
 
 def fill_up(segments: Segments) -> dict[int, bytes]:
@@ -128,3 +140,77 @@ def test_what_could_not_be_committed_at_the_end_is_told(disk: Path) -> None:
     journal.flush()
     with pytest.raises(StorageFull, match="were not committed"):
         journal.close()
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+@pytest.mark.parametrize("end", ["orderly", "killed", "power"])
+def test_a_journal_opens_on_a_full_disk_and_makes_room_if_it_may(disk: Path, *, acknowledged: bool, end: str) -> None:
+    command = [sys.executable, "-m", "tests.edge.durable.stopped", str(disk / "j")]
+    with subprocess.Popen(
+        [*command, str(int(acknowledged)), str(int(end == "orderly"))], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        committed = int(process.stdout.readline())
+        if end != "orderly":
+            process.kill()
+    before = stored(disk / "j")
+    assert len(before) == committed
+    if end == "power":  # SQLite's index is not synced, and may not have come to the card
+        for index in (disk / "j").glob("*-shm"):
+            index.unlink()
+    ballast = occupy(disk)
+    if end == "power" and not acknowledged:
+        with pytest.raises(StorageFull, match="free space on its file system; nothing recorded is lost"):
+            open_journal(disk / "j")
+        ballast.unlink()
+        open_journal(disk / "j").close()
+        assert before.items() <= stored(disk / "j").items()
+        return
+    with open_journal(disk / "j", boot="boot-2", queue_bytes=20_000) as journal:
+        assert journal.epoch.first == committed
+        settle(journal)
+        assert journal.lost == 0
+        schedule = journal.declare(group(), 1)
+        if acknowledged:
+            commit(journal)
+            assert 0 < journal.oldest < committed
+            assert journal.state is State.WRITING
+        else:
+            taken = overfill(journal, schedule, 0)
+            assert journal.state is State.FULL
+            assert "no space left" in journal.status.error
+            assert journal.status.refused == 1
+            assert stored(disk / "j") == before
+            ballast.unlink()
+            commit(journal)
+            after = [r for _, r in journal.read(committed, 100_000, 1 << 30) if isinstance(r, PollRecord)]
+            assert len(after) == taken
+    held = stored(disk / "j")
+    assert {o: r for o, r in before.items() if o in held} == {o: r for o, r in held.items() if o < committed}
+    assert journal.lineage()[-1] == (journal.epoch.epoch, committed)
+
+
+def test_what_can_t_be_opened_for_want_of_space_says_what_to_do(disk: Path) -> None:
+    ballast = occupy(disk)
+    with pytest.raises(StorageFull, match=r"/j can't be opened: free space on .*; nothing recorded is lost") as caught:
+        open_journal(disk / "j")
+    assert caught.value.exit_code is ExitCode.REFUSED
+    ballast.unlink()
+    open_journal(disk / "j").close()
+
+
+def test_a_log_without_space_for_its_index_is_read_and_goes_on(disk: Path) -> None:
+    with Segments(disk / "log", segment_bytes=300_000) as segments:
+        written = fill(segments, 100)
+    ballast = occupy(disk)
+    with Segments(disk / "log", segment_bytes=300_000) as segments, segments.reader() as reader:
+        assert segments.is_full
+        assert segments.next_offset == len(written)
+        assert reader.read(segments.newest, limit_rows=1)[0].data == written[segments.newest]
+        for _ in range(2):
+            with pytest.raises(StorageFull):
+                segments.append_many([Row(b"x")])
+        ballast.unlink()
+        written |= fill(segments, 1)
+        assert everything(disk / "log") == written
+        assert segments.salvages == []

@@ -44,7 +44,7 @@ async def test_a_request_is_answered(tmp_path: Path) -> None:
             await asyncio.to_thread(call, path, {"do": "refuse"})
         with pytest.raises(WaysideError, match="no space") as caught:
             await asyncio.to_thread(call, path, {"do": "full"})
-        assert caught.value.exit_code is ExitCode.BUG
+        assert caught.value.exit_code is ExitCode.REFUSED
         with pytest.raises(WaysideError, match="full, refuse, status") as caught:
             await asyncio.to_thread(call, path, {"do": "dance"})
         assert caught.value.exit_code is ExitCode.USAGE
