@@ -4,7 +4,8 @@ Invariants (docs/wire.md §1-2 has the identity and the dates):
     * A record's identity is (journal, epoch, offset); `open` begins an epoch, whose record is its first.
     * `committed` never passes a record that is not on the medium; a record is never changed.
     * Each file opens with the epoch, schedules, anchor and dating in force, as ordinary records.
-    * Unacknowledged records go only after their tombstone is committed; `lost` counts them for good.
+    * Unacknowledged records go only after their tombstone is committed; `lost` counts them for good. The tombstones
+      held name all that went since the last acknowledgement, one for each epoch (docs/wire.md §5.1).
 Write: `append` gives the offset and returns; a writer thread commits every `commit_s`, or at once after `flush` or
     when half the queue is used. What a power cut takes is what was appended since the last commit.
 Full queue: `append` raises StorageFull and the record is not taken (the poller counts it). Full disk: state `full`;
@@ -221,6 +222,11 @@ class Journal:
         """Every schedule that a record still held may name, by id."""
         with self._changed:
             return dict(self._writer.context.schedules)
+
+    def stands(self, tombstone: int) -> bool:
+        """Tell whether no later tombstone says what the one at this offset says."""
+        with self._changed:
+            return self._writer.tombstones.stands(tombstone)
 
     def flush(self) -> int:
         """Have everything appended so far committed at once; return the `committed` that will say so."""

@@ -12,6 +12,7 @@ import msgspec
 
 from edge.durable import eviction, identity, sqlitefile
 from edge.durable.context import Context, instant_of, records
+from edge.durable.lost import Lost
 from edge.durable.queue import Queue
 from edge.durable.sqlitefile import Damaged, Row
 from edge.errors import StorageError, StorageFull
@@ -71,6 +72,7 @@ class Writer:
         self.steps = 0
         """Rounds of committing and making room that were completed."""
         self._directory, self._commit_s, self._progress = directory, commit_s, progress
+        self.tombstones = Lost()
         self._salvages_told = 0
         self._urgent = self._closing = False
         self._reader = segments.reader()
@@ -80,6 +82,8 @@ class Writer:
         """Learn what the files say, begin an epoch, start the thread."""
         for offset, record in records(self._reader.marked()):
             self.context.take(offset, record)
+            if isinstance(record, TombstoneRecord):
+                self.tombstones.take(offset, record)
         self.context.reserve_schedules(self.hint.next_schedule)
         self._finish_eviction()
         epoch = self._new_epoch(boot, mono_ns)
@@ -146,6 +150,8 @@ class Writer:
         offset = self.queue.put(Row(data or encode(record), _KINDS[type(record)]))
         if not isinstance(record, PollRecord):
             self.context.take(offset, record)
+        if isinstance(record, TombstoneRecord):
+            self.tombstones.take(offset, record)
         if not self._urgent and self.queue.queued_bytes * 2 > self.queue.limit_bytes:
             self._urgent = True
             self.changed.notify_all()
@@ -254,6 +260,7 @@ class Writer:
             stones = eviction.tombstones(self._reader, self.context, unacknowledged, end, reason)
             self.segments.repair()  # what counting found damaged can't be told any more once the file is gone
             self._tell_damage()
+            stones = self.tombstones.told_anew(stones, end, self.acknowledged)
             self._put_all([*eviction.datings_for(stones, self.context), *stones])
             self._commit()
         self._drop(unacknowledged, end)
@@ -273,6 +280,7 @@ class Writer:
                 self.oldest, self.size_bytes = self.segments.oldest, self.segments.size_bytes
         with self.changed:
             self.context.forget(self.oldest)
+            self.tombstones.forget(self.oldest)
             before = self.context.before(self.oldest)
             known = self.hint.before
         if before is not None and before != known:

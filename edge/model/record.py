@@ -98,7 +98,7 @@ class Evicted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TombstoneRecord(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """Records [first, end) went before they were acknowledged."""
+    """Records [first, end) went before they were known to be acknowledged (docs/wire.md §5.1)."""
 
     first: int
     end: int
@@ -108,6 +108,11 @@ class TombstoneRecord(msgspec.Struct, frozen=True, array_like=True, tag=5):
     from_ns: int
     to_ns: int
     """Span of the lost records. [ns, monotonic of `boot`]"""
+    epoch: int | None = None
+    """Epoch of the lost records; None = of more than one, or not said."""
+    good: bytes = b""
+    """Which of them were good polls: zlib of a bit for each offset from `first` on, the least significant bit first.
+    It may stop before `end`."""
 
 
 Record = PollRecord | EpochRecord | AnchorRecord | DatingRecord | ScheduleRecord | TombstoneRecord

@@ -159,6 +159,8 @@ class _Making:
         match record:
             case AnchorRecord() | DatingRecord():
                 return True
+            case TombstoneRecord() if not self._journal.stands(offset):
+                return True
             case PollRecord():
                 return self._poll(offset, record)
             case _:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edge.durable.eviction import DAMAGED
 from edge.durable.journal import Journal
 from edge.durable.reader import Reader
 from edge.model.point import Datatype, Domain, Group, Kind, Point, Value
-from edge.model.record import PollRecord, Record, decode
+from edge.model.record import PollRecord, Record, TombstoneRecord, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 S_NS = 1_000_000_000
@@ -42,6 +44,20 @@ def settle(journal: Journal) -> None:
         while writer.steps < end:
             journal.flush()
             assert writer.changed.wait(20), journal.status
+
+
+def standing(records: Iterable[Record]) -> list[TombstoneRecord]:
+    """The tombstones that count records, without those that a wider one of their epoch stands for."""
+    counting = {(r.epoch, r.first, r.end): r for r in records if isinstance(r, TombstoneRecord) and r.reason != DAMAGED}
+    found = [
+        stone
+        for stone in counting.values()
+        if not any(
+            other is not stone and other.epoch == stone.epoch and other.first <= stone.first and stone.end <= other.end
+            for other in counting.values()
+        )
+    ]
+    return sorted(found, key=lambda stone: stone.first)
 
 
 def stored(directory: Path) -> dict[int, Record]:

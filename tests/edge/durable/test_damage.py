@@ -13,7 +13,7 @@ from edge.durable.reader import files_in
 from edge.durable.salvage import SALVAGED, finish_all
 from edge.durable.segments import Segments
 from edge.model.record import EpochRecord, PollRecord, Record, ScheduleRecord, TombstoneRecord
-from tests.edge.durable.material import commit, group, open_journal, poll, settle, stored
+from tests.edge.durable.material import commit, group, open_journal, poll, settle, standing, stored
 from tests.edge.durable.test_segments import everything, fill
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ def test_a_running_journal_survives_the_eviction_of_a_damaged_file_and_says_what
     with open_journal(tmp_path, quota_bytes=1 << 30) as journal:
         held = stored(tmp_path)
         stones = [r for r in written.values() if isinstance(r, TombstoneRecord)]
+        assert {s.end for s in standing(held.values())} == {journal.oldest}
         assert {o for s in stones for o in range(s.first, s.end)} >= set(range(journal.oldest)) - set(held)
         gone = {o for s in stones if s.reason == DAMAGED for o in range(s.first, s.end)}
         assert gone <= set(range(first, end))
@@ -223,10 +224,5 @@ def test_a_running_journal_survives_the_eviction_of_a_damaged_file_and_says_what
             assert gone == set(range(first, end))
         counted = max(s.end for s in stones if s.reason != DAMAGED)
         read = sum(isinstance(r, PollRecord) for o, r in written.items() if o < counted and o not in gone)
-        assert polls_in(stones) == read
+        assert sum(each.polls for stone in standing(held.values()) for each in stone.groups) == read
         assert journal.state is State.WRITING
-
-
-def polls_in(stones: list[TombstoneRecord]) -> int:
-    """Count what tombstones say; of two that count the same records, the wider one."""
-    return sum(gone.polls for stone in stones for gone in stone.groups)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import random
 import shutil
 from typing import TYPE_CHECKING
+from zlib import compress
 
 import msgspec
 import pytest
 
 from edge.durable import identity, sqlitefile
+from edge.durable.eviction import good_bits, join
 from edge.durable.journal import Journal, State
 from edge.durable.reader import files_in
 from edge.errors import Refused, StorageError, StorageFull
@@ -17,11 +21,12 @@ from edge.model.record import (
     AnchorRecord,
     DatingRecord,
     EpochRecord,
+    Evicted,
     PollRecord,
     ScheduleRecord,
     TombstoneRecord,
 )
-from tests.edge.durable.material import S_NS, commit, group, open_journal, poll, settle, stored
+from tests.edge.durable.material import S_NS, commit, group, open_journal, poll, settle, standing, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,36 +160,104 @@ def test_acknowledged_records_go_first_and_silently(tmp_path: Path) -> None:
     assert not [r for r in stored(tmp_path).values() if isinstance(r, TombstoneRecord)]
 
 
-def test_unacknowledged_records_that_go_are_counted_exactly(tmp_path: Path) -> None:
-    """Every poll ever committed is held, or in a tombstone's count."""
-    tombstones: dict[int, TombstoneRecord] = {}
-    total = failed = at = 0
-    for boot in ("b1", "b2"):
+def test_a_long_outage_is_named_by_the_tombstones_that_are_left(tmp_path: Path) -> None:
+    """Every poll ever committed is held, or in the count of a tombstone that is held: one for each epoch."""
+    polls: dict[int, bool] = {}
+    for boot in ("b1", "b2", "b3"):
         with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=300_000, boot=boot) as journal:
             schedule = journal.declare(group(), 1)
-            for n in range(6000):
-                journal.append(poll(schedule, n, outcome=int(n % 10 == 0), padding="x" * 50))
-                total, failed = total + 1, failed + int(n % 10 == 0)
+            for n in range(4000 if boot == "b1" else 12_000):
+                offset = journal.append(poll(schedule, n, outcome=int(n % 10 == 0), padding="x" * 50))
+                polls[offset] = n % 10 != 0
                 if n % 100 == 99:
                     commit(journal)
-                    new = dict(journal.read(at, 10_000))
-                    at = max(new, default=at)
-                    tombstones |= {o: r for o, r in new.items() if isinstance(r, TombstoneRecord)}
-            oldest, lost = journal.oldest, journal.lost
-    with open_journal(tmp_path) as journal:
-        assert journal.lost >= lost
-        held = stored(tmp_path)
-        tombstones |= {o: r for o, r in held.items() if isinstance(r, TombstoneRecord)}
-        oldest = journal.oldest
-    kept = [r for r in held.values() if isinstance(r, PollRecord)]
-    gone = sorted(tombstones.values(), key=lambda r: r.first)
+    with open_journal(tmp_path, quota_bytes=1 << 30) as journal:
+        held, oldest = stored(tmp_path), journal.oldest
+        assert journal.lost == oldest == min(held)
+    assert oldest > 20_000
+    gone = standing(held.values())
+    assert [stone.boot for stone in gone] == ["b1", "b2", "b3"]
+    assert [(gone[0].first, gone[-1].end), *((a.end, b.first) for a, b in itertools.pairwise(gone))] == [
+        (0, oldest),
+        *((stone.first, stone.first) for stone in gone[1:]),
+    ]
+    for stone in gone:
+        there = [is_ok for offset, is_ok in polls.items() if stone.first <= offset < stone.end]
+        assert stone.groups == [Evicted(schedule, len(there), sum(there))]
+        assert good_in(stone) == {o for o, is_ok in polls.items() if is_ok and stone.first <= o < stone.end}
+    assert [(stone.from_ns, stone.to_ns) for stone in gone[:2]] == [(0, 3999 * S_NS + 5), (0, 11_999 * S_NS + 5)]
+    written = [r for r in held.values() if isinstance(r, DatingRecord | TombstoneRecord)]
+    assert len(written) <= 3 * (len(files_in(tmp_path)) + 1), "records about what is gone must stay few"
+
+
+def good_in(stone: TombstoneRecord) -> set[int]:
+    bits = good_bits(stone)
+    assert len(bits) * 8 >= stone.end - stone.first
+    return {stone.first + n for n in range(len(bits) * 8) if bits[n // 8] >> n % 8 & 1}
+
+
+def test_what_was_acknowledged_is_in_no_later_tombstone(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=300_000) as journal:
+        schedule, n = journal.declare(group(), 1), itertools.count()
+
+        def fill(until: int) -> None:
+            while journal.oldest < until:
+                for _ in range(100):
+                    journal.append(poll(schedule, next(n), padding="x" * 50))
+                settle(journal)
+
+        fill(2000)
+        first = standing(stored(tmp_path).values())
+        assert [(s.first, s.end) for s in first] == [(0, journal.oldest)]
+        position = journal.committed
+        journal.acknowledge(position)
+        fill(position + 2000)
+        assert [(s.first, s.end) for s in standing(stored(tmp_path).values())] == [(position, journal.oldest)]
+        assert journal.lost == first[0].end + journal.oldest - position
+
+
+def test_very_many_epochs_share_tombstones(tmp_path: Path) -> None:
+    """Openings that each leave little must not fill the journal with what is said about them."""
+    sizes = []
+    for n in range(120):
+        with open_journal(tmp_path, segment_bytes=32 << 10, quota_bytes=1 << 18, boot=f"b{n}") as journal:
+            schedule = journal.declare(group(), 1)
+            for k in range(150):
+                journal.append(poll(schedule, k, padding="x" * 60))
+            settle(journal)
+            sizes.append(journal.status.size_bytes)
+            oldest = journal.oldest
+    held = stored(tmp_path)
+    gone = standing(held.values())
     assert gone[0].first == 0
-    assert gone[-1].end == oldest == min(held)
+    assert gone[-1].end == oldest > 8000
     assert all(a.end == b.first for a, b in itertools.pairwise(gone))
-    assert {r.boot for r in gone} == {"b1", "b2"}
-    assert sum(e.polls for r in gone for e in r.groups) + len(kept) == total
-    assert sum(e.ok for r in gone for e in r.groups) + sum(r.outcome == 0 for r in kept) == total - failed
-    assert journal.lost == oldest
+    kept = sum(isinstance(r, PollRecord) for r in held.values())
+    assert sum(e.ok for s in gone for e in s.groups) + kept == 120 * 150
+    assert max(sizes) < (1 << 18) + (64 << 10)
+
+
+def test_which_polls_were_good_is_told_as_far_as_a_record_may_grow() -> None:
+    draw = random.Random(5)
+    good: set[int] = set()
+    stones, at = [], 0
+    for size in (1, 7, 8, 9, 1000, 40_000, 40_000):
+        there = {at + n for n in range(size) if draw.random() < 0.5}
+        bits = bytearray((size + 7) // 8)
+        for offset in there:
+            bits[(offset - at) // 8] |= 1 << (offset - at) % 8
+        stones.append(
+            TombstoneRecord(
+                at, at + size, "quota", [Evicted(1, size, len(there))], "b", at, at + size, 7, compress(bits)
+            )
+        )
+        good, at = good | there, at + size
+    stone = functools.reduce(join, stones)
+    assert (stone.first, stone.end, stone.epoch, stone.groups) == (0, at, 7, [Evicted(1, at, len(good))])
+    told = good_bits(stone)
+    assert 8000 < len(told) * 8 < at
+    assert {n for n in range(len(told) * 8) if told[n // 8] >> n % 8 & 1} == {n for n in good if n < len(told) * 8}
+    assert len(stone.good) <= 2048
 
 
 def test_lineage_names_the_epoch_before_the_oldest_held_across_a_restart(tmp_path: Path) -> None:
@@ -218,7 +291,7 @@ def test_files_whose_last_record_is_older_than_asked_go(tmp_path: Path) -> None:
         assert 1 < held[0] <= 2000
         stones = [r for _, r in journal.read(0, 10_000) if isinstance(r, TombstoneRecord)]
         assert {r.reason for r in stones} == {"age"}
-        assert sum(e.ok for r in stones for e in r.groups) == held[0]
+        assert sum(e.ok for r in standing(stones) for e in r.groups) == held[0]
 
 
 def test_a_full_queue_refuses_and_counts(tmp_path: Path) -> None:
@@ -294,5 +367,5 @@ def test_an_eviction_that_a_crash_parts_is_completed_and_counted_once(
         assert min(stored(tmp_path)) < stones[-1].end, "the file is still there"
     with open_journal(tmp_path, segment_bytes=40_000, quota_bytes=1 << 30) as journal:
         assert journal.oldest >= stones[-1].end
-        assert journal.lost == sum(s.end - s.first for s in stones) > lost
+        assert journal.lost == sum(s.end - s.first for s in standing(stones)) > lost
         assert not [o for o, _ in journal.read(0, 10_000) if o < stones[-1].end]
