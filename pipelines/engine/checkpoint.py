@@ -7,7 +7,8 @@ Layout: `position (log_position)`, one row; `state (name, crc, data)`; `block (s
 rows, crc, data)`; `incident (seq, t_ns, kind, fields)`, fields as JSON. `seq` counts from 1 without a gap. `crc` is
 the CRC-32 of `data`: SQLite does not notice a flipped bit in a row.
 Write: WAL, synchronous=FULL, one writer. Read: followers, each call on a connection of its own.
-Recover: a damaged file is set aside whole as `<name>.bad-<n>`, with an event, and the engine starts from the log.
+Recover: a file whose state is damaged is set aside whole as `<name>.bad-<n>`, with an event, and the engine starts
+from the log. A damaged block costs itself: it is named to each follower that comes to it, and stays where it is.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from pipelines.engine.incident import Incident
 _log = logging.getLogger("wayside.pipelines.checkpoint")
 
 PAGE_BYTES = 8192
+INCIDENTS = 5000
+"""Most incidents given in one go: some megabytes, however many there are."""
 _SCHEMA = (
     "CREATE TABLE position (log_position INTEGER NOT NULL)",
     "CREATE TABLE state (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL)",
@@ -40,6 +43,15 @@ _SCHEMA = (
     "CREATE TABLE incident (seq INTEGER PRIMARY KEY, t_ns INTEGER NOT NULL, kind TEXT NOT NULL, fields TEXT NOT NULL)",
     "PRAGMA user_version = 1",
 )
+
+
+class DamagedBlock(Damaged):
+    """One block is not what was written; those after it can still be read."""
+
+    def __init__(self, path: Path, number: int, reason: str) -> None:
+        """Name the block."""
+        self.number = number
+        super().__init__(f"{path}: block {number} is damaged: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +133,6 @@ class Checkpoint:
             self._give_up()
             raise meaning(error, str(self.path)) from error
 
-    def abandon(self) -> None:
-        """Drop what was staged since the last `save`."""
-        self._give_up()
-
     def close(self) -> None:
         """Close the file; what was staged and not saved is dropped."""
         self._connection.close()
@@ -184,26 +192,31 @@ class CheckpointReader:
         """Give the blocks that follow `seq`, in order: at least one if there is any, else about `limit_bytes`.
 
         Raises:
-            StorageError: they can't be read, or are damaged.
+            DamagedBlock: the next one is not what was written.
+            StorageError: they can't be read now.
         """
         found: list[tuple[int, RowBlock]] = []
         size = 0
-        for number, crc, data in self._rows("SELECT seq, crc, data FROM block WHERE seq > ? ORDER BY seq", seq):
-            if found and size + len(data) > limit_bytes:
-                break
-            found.append((number, _decoded(self._path, number, crc, data)))
-            size += len(data)
+        try:
+            for row in self._rows("SELECT seq, crc, data FROM block WHERE seq > ? ORDER BY seq", seq):
+                decoded = _decoded(self._path, seq + len(found) + 1, *row)
+                size += len(row[2])
+                if found and size > limit_bytes:
+                    break
+                found.append((row[0], decoded))
+        except Damaged:
+            return found or self._alone(seq + 1)  # what was read comes first; the next call meets it again
         return found
 
-    def incidents_after(self, seq: int) -> Sequence[tuple[int, dict[str, Any]]]:
-        """Give the incidents that follow `seq`, in order.
+    def incidents_after(self, seq: int, limit: int = INCIDENTS) -> Sequence[tuple[int, dict[str, Any]]]:
+        """Give the incidents that follow `seq`, in order, at most `limit`.
 
         Raises:
             StorageError: they can't be read.
         """
-        statement = "SELECT seq, t_ns, kind, fields FROM incident WHERE seq > ? ORDER BY seq"
-        rows = list(self._rows(statement, seq))
-        return [(n, Incident(t_ns, kind, json.loads(fields)).as_json()) for n, t_ns, kind, fields in rows]
+        statement = """SELECT seq, t_ns, CAST(kind AS BLOB), CAST(fields AS BLOB)
+            FROM incident WHERE seq > ? ORDER BY seq LIMIT ?"""
+        return [(row[0], _incident(*row).as_json()) for row in self._rows(statement, seq, limit)]
 
     def last_block(self) -> int:
         """Give the number of the newest block; 0 = none.
@@ -213,23 +226,45 @@ class CheckpointReader:
         """
         return next((int(n) for (n,) in self._rows("SELECT max(seq) FROM block WHERE seq > ?", 0) if n), 0)
 
-    def _rows(self, statement: str, seq: int) -> Iterable[tuple[Any, ...]]:
+    def _alone(self, number: int) -> Sequence[tuple[int, RowBlock]]:
+        """Read one block by itself, which tells a damaged one from a file that can't be read, or is being replaced."""
+        if self.last_block() < number:
+            return []
+        try:
+            rows = list(self._rows("SELECT seq, crc, data FROM block WHERE seq = ?", number))
+        except Damaged as error:
+            raise DamagedBlock(self._path, number, str(error)) from error
+        if not rows:
+            raise DamagedBlock(self._path, number, "it is gone")
+        return [(number, _decoded(self._path, number, *rows[0]))]
+
+    def _rows(self, statement: str, *values: int) -> Iterable[tuple[Any, ...]]:
         if not self._path.exists():
             return
         try:
             with closing(open_reader(self._path, fixed=False)) as connection:
-                yield from connection.execute(statement, (seq,))
+                yield from connection.execute(statement, values)
         except sqlite3.Error as error:
             raise meaning(error, str(self._path)) from error
 
 
-def _decoded(path: Path, number: int, crc: int, data: bytes) -> RowBlock:
-    if crc_of(number, data) != crc:
-        raise Damaged(f"{path}: block {number} is damaged")
+def _decoded(path: Path, expected: int, number: int, crc: int, data: bytes) -> RowBlock:
+    if number != expected:  # numbers have no gap
+        raise DamagedBlock(path, expected, f"block {number} stands in its place")
+    if not isinstance(data, bytes) or crc_of(number, data) != crc:
+        raise DamagedBlock(path, number, "its check number does not fit")
     try:
         return RowBlock.decode(data)
     except (msgspec.DecodeError, ValueError) as error:
-        raise Damaged(f"{path}: block {number}: {error}") from error
+        raise DamagedBlock(path, number, str(error)) from error
+
+
+def _incident(number: int, t_ns: int, kind: bytes, fields: bytes) -> Incident:
+    """Read an incident back; one that can't be read is an incident too."""
+    try:
+        return Incident(t_ns, kind.decode(), msgspec.json.decode(fields, type=dict[str, Any]))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Incident(t_ns, "incident_damaged", {"number": number, "error": str(error)})
 
 
 def _put_aside(path: Path) -> Path:

@@ -7,6 +7,7 @@ Layout
               integer that says whether it is there; little-endian, as in a block
     incident  seq, t_ns, kind, data (JSON)
     cursor    the last block and incident in it, committed in the transaction that brought them
+    damaged   numbers of blocks that could not be read, likewise
 
 Values stand in a blob because rows must come back bit for bit (SQLite's REAL turns -0.0 into 0.0) and a
 measurement may have more fields than SQLite has columns. Rows of one key from blocks of different shape
@@ -18,13 +19,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.durable.sqlitefile import meaning
 from pipelines.engine.blocks import RowBlock, RowShape, Tags
+from pipelines.sinks.damaged import SCHEMA, keep_damaged, read_damaged
 from pipelines.sinks.follower import Batch, Cursor, Unavailable
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ class EmbeddedStore:
     def cursor(self) -> Cursor:
         """Read where the store stands."""
         try:
-            row = self._opened().execute("SELECT block, incident, check_ FROM cursor").fetchone()
+            block, incident, check = self._opened().execute("SELECT block, incident, check_ FROM cursor").fetchone()
+            return Cursor(block, incident, check, read_damaged(self._opened()))
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        return Cursor(*row)
 
     def write(self, batch: Batch) -> None:
         """Add the batch's rows and incidents and move the cursor, in one transaction."""
@@ -84,7 +85,10 @@ class EmbeddedStore:
             for seq, block in batch.blocks:
                 connection.executemany(_PUT, self._values(seq, block))
             connection.executemany("INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?)", _incidents(batch))
-            connection.execute("UPDATE cursor SET block = ?, incident = ?, check_ = ?", astuple(batch.cursor))
+            at = batch.cursor
+            values = (at.block, at.incident, at.check)
+            connection.execute("UPDATE cursor SET block = ?, incident = ?, check_ = ?", values)
+            keep_damaged(connection, at.damaged)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -185,6 +189,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if version == 0:
             for statement in _SCHEMA:
                 connection.execute(statement)
+        connection.execute(SCHEMA)
         connection.execute("COMMIT")
         _assert_ours(version, path)
     except BaseException:

@@ -18,12 +18,13 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import sqlite3
 import uuid
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from edge.durable.sqlitefile import meaning
+from pipelines.sinks.damaged import SCHEMA, keep_damaged, read_damaged
 from pipelines.sinks.follower import Batch, Cursor, Unavailable
 from pipelines.sinks.influx_http import TIMEOUT_S, Database, Rejected, connect
 from pipelines.sinks.line import encode, encode_incident
@@ -38,7 +39,7 @@ LINES = 5000
 """Lines of one request: InfluxDB's own advice, and the knee of what was measured."""
 MARKER = "wayside_follower"
 QUARANTINE_BYTES = 64 << 20
-"""Beyond this the file does not grow; lines set aside are still counted."""
+"""From this on the file does not grow; lines set aside are still counted."""
 _HOUR_NS = 3600 * 10**9
 
 _SCHEMA = (
@@ -69,13 +70,14 @@ class InfluxTarget:
         self._database.prepare()
         try:
             row = self._opened().execute("SELECT block, incident, check_, uuid, marked FROM cursor").fetchone()
+            damaged = read_damaged(self._opened())
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        *position, self._uuid, self._is_marked = row
+        block, incident, check, self._uuid, self._is_marked = row
         if self._is_marked and not self._finds_marker():
             _log.warning("%s has lost what was written to it: refilling from the first block", self.name)
             return Cursor()
-        return Cursor(*position)
+        return Cursor(block, incident, check, damaged)
 
     def write(self, batch: Batch) -> None:
         """Send the batch's lines, then move the cursor."""
@@ -87,7 +89,7 @@ class InfluxTarget:
         self._mark(batch)
         try:
             self._commit(batch.cursor, refused)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
     def details(self) -> dict[str, Any]:
@@ -141,12 +143,15 @@ class InfluxTarget:
         file.execute("BEGIN IMMEDIATE")
         file.execute(
             "UPDATE cursor SET block = ?, incident = ?, check_ = ?, marked = ?",
-            (*astuple(cursor), self._is_marked),
+            (cursor.block, cursor.incident, cursor.check, self._is_marked),
         )
+        keep_damaged(file, cursor.damaged)
         file.execute("UPDATE quarantine SET lines = ?, last = ?", (self._quarantined, self._last_words))
         file.execute("COMMIT")
 
     def _set_aside(self, refused: list[tuple[bytes, Rejected]]) -> None:
+        entries = [{"line": line.decode(), "status": why.status, "message": why.message} for line, why in refused]
+        _append(self.quarantine_path, [json.dumps(entry, ensure_ascii=False) for entry in entries])
         self._quarantined += len(refused)
         self._last_words = str(refused[-1][1])
         _log.warning(
@@ -156,12 +161,6 @@ class InfluxTarget:
             self.quarantine_path,
             self._last_words,
         )
-        with self.quarantine_path.open("a", encoding="utf-8") as out:
-            for line, error in refused:
-                if out.tell() >= QUARANTINE_BYTES:
-                    break
-                entry = {"line": line.decode(), "status": error.status, "message": error.message}
-                out.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def _opened(self) -> sqlite3.Connection:
         if self._file is None:
@@ -169,11 +168,28 @@ class InfluxTarget:
             self._quarantined, self._last_words = self._file.execute("SELECT lines, last FROM quarantine").fetchone()
         return self._file
 
-    def _failed(self, error: sqlite3.Error) -> Unavailable:
+    def _failed(self, error: sqlite3.Error | OSError) -> Unavailable:
+        """Give the file up: opened again, it says how many lines are set aside."""
         if self._file is not None:
             self._file.close()
         self._file = None
-        return Unavailable(str(meaning(error, str(self.cursor_path))))
+        path = self.cursor_path if isinstance(error, sqlite3.Error) else self.quarantine_path
+        return Unavailable(str(meaning(error, str(path))))
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    """Add lines durably, all of them or none: where there is no space, they come again with the batch."""
+    with path.open("ab", buffering=0) as out:
+        begin = out.tell()
+        rest = memoryview("".join(f"{line}\n" for line in lines).encode() if begin < QUARANTINE_BYTES else b"")
+        try:
+            while rest:
+                rest = rest[out.write(rest) :]
+            os.fsync(out.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                out.truncate(begin)
+            raise
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -185,6 +201,7 @@ def _open(path: Path) -> sqlite3.Connection:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute("INSERT INTO cursor VALUES (0, 0, 0, ?, 0)", (str(uuid.uuid4()),))
+        connection.execute(SCHEMA)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()

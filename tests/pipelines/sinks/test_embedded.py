@@ -14,7 +14,7 @@ import pytest
 from pipelines.engine.blocks import RowBlock, RowShape
 from pipelines.query.select import Selection, Store
 from pipelines.sinks.embedded import EmbeddedStore
-from pipelines.sinks.follower import Cursor, Follower, Unavailable
+from pipelines.sinks.follower import Batch, Cursor, Follower, Unavailable
 from tests.pipelines.sinks.rows import T0_NS, Blocks, block, incident, meter_block
 
 TAGS = (("device", "m"), ("site", "s"))
@@ -130,6 +130,28 @@ def test_a_replaced_checkpoint_is_noticed_and_sent_again(tmp_path: Path) -> None
     restored = Blocks([*(meter_block(minute) for minute in range(3)), *(meter_block(m) for m in (7, 8, 9, 10))])
     follow(restored, path)
     assert expected(restored.blocks).items() <= found(path).items()
+
+
+def test_damaged_blocks_are_known_after_a_restart_and_forgotten_with_a_refill(tmp_path: Path) -> None:
+    for damaged in ((7,), (2,), (2, 4)):
+        target = EmbeddedStore(tmp_path / "store.db")
+        target.cursor()
+        target.write(Batch((), (), Cursor(damaged[-1], 0, 0, damaged)))
+        target.close()
+        assert target.cursor() == Cursor(damaged[-1], 0, 0, damaged)
+        target.close()
+    follow(Blocks([meter_block(minute) for minute in range(2)]), tmp_path / "store.db")
+    assert target.cursor().damaged == ()
+    target.close()
+
+
+def test_a_store_of_before_damaged_blocks_is_taken_over(tmp_path: Path) -> None:
+    follow(Blocks([meter_block(1)]), tmp_path / "store.db")
+    with sqlite3.connect(tmp_path / "store.db") as change:
+        change.execute("DROP TABLE damaged")
+    change.close()
+    follow(Blocks([meter_block(1), meter_block(2)]), tmp_path / "store.db")
+    assert len(found(tmp_path / "store.db")) == 8
 
 
 def test_a_store_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:

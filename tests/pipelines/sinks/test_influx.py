@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +15,12 @@ from typing import Any, Self
 import pytest
 import urllib3
 
+from edge.runtime.supervisor import Backoff
 from pipelines.engine.blocks import RowShape
-from pipelines.sinks.follower import BackOff, Follower
-from pipelines.sinks.influx import InfluxTarget
+from pipelines.sinks.follower import Batch, Cursor, Follower
+from pipelines.sinks.influx import InfluxTarget, _append
 from pipelines.sinks.influx_http import connect
-from pipelines.sinks.line import window_name
+from pipelines.sinks.line import encode, window_name
 from pipelines.sinks.settings import InfluxSettings
 from tests.pipelines.sinks.rows import T0_NS, Blocks, block, meter_block
 from tests.pipelines.sinks.servers import Server, influxd, until, victoria
@@ -117,8 +120,8 @@ def test_a_server_that_is_killed_in_mid_refill_ends_with_every_row_once(
     source = Blocks([meter_block(minute, meters=200) for minute in range(60)])
     with influxd(tmp_path / "influxd") as server:
         target = InfluxTarget(settings(server, DATABASE), tmp_path)
-        quick = BackOff(first_s=0.05, most_s=0.2)
-        follower = running(Follower(source, target, back_off=quick, batch_bytes=20_000))
+        quick = Backoff(0.05, 0.2)
+        follower = running(Follower(source, target, backoff=quick, batch_bytes=20_000))
         for part in (10, 25, 40):
             until(lambda part=part: follower.status()["block"] >= part)  # type: ignore[misc] # bound in the loop
             server.kill()
@@ -135,7 +138,7 @@ def test_a_database_that_is_not_up_yet_loses_nothing(tmp_path: Path, running: Ca
     with influxd(tmp_path / "influxd") as server:
         server.kill()
         target = InfluxTarget(settings(server, DATABASE), tmp_path)
-        follower = running(Follower(source, target, back_off=BackOff(0.05, 0.2)))
+        follower = running(Follower(source, target, backoff=Backoff(0.05, 0.2)))
         until(lambda: follower.status()["state"] == "waiting")
         assert "refused" in follower.status()["error"].lower()
         server.start()
@@ -162,6 +165,61 @@ def test_lines_of_a_wrong_type_are_set_aside_and_the_others_go_on(influx: Server
     entries = [json.loads(line) for line in Path(status["quarantine"]).read_text().splitlines()]
     assert [entry["status"] for entry in entries] == [400] * 3
     assert all(entry["line"].startswith("energy,device=bad") for entry in entries)
+
+
+def test_a_rejected_line_waits_for_space_to_be_set_aside(
+    tmp_path: Path, running: Callable[[Follower], Follower]
+) -> None:
+    with Refusing(400) as server:
+        target = InfluxTarget(settings(server, DATABASE), tmp_path)
+        target.quarantine_path.symlink_to("/dev/full")
+        source = Blocks([meter_block(1), meter_block(2)])
+        follower = running(Follower(source, target, backoff=Backoff(0.02, 0.1)))
+        until(lambda: "no space left" in str(follower.status()["error"]))
+        assert (follower.status()["state"], follower.status()["block"]) == ("waiting", 0)
+        target.quarantine_path.unlink()
+        until(lambda: follower.status()["behind_blocks"] == 0)
+        assert follower.status()["quarantined"] == 8
+        lines = [json.loads(line)["line"].encode() for line in target.quarantine_path.read_text().splitlines()]
+        assert lines == [line for each in source.blocks for line in encode(each)]
+
+
+def test_where_space_ends_within_a_line_the_file_keeps_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "rejected.ndjson"
+    _append(path, ["first"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            _append(path, ["second", "third"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    _append(path, ["second", "third"])
+    assert path.read_text() == "first\nsecond\nthird\n"
+
+
+def test_damaged_blocks_are_known_after_a_restart(tmp_path: Path) -> None:
+    with Refusing(204) as server:
+        server.allow()
+        target = InfluxTarget(settings(server, DATABASE), tmp_path)
+        target.cursor()
+        target.write(Batch((), (), Cursor(3, 0, 0, (3,))))
+        target.close()
+        assert target.cursor() == Cursor(3, 0, 0, (3,))
+        target.close()
+
+
+def test_an_answer_that_no_influxdb_gives_is_waited_out(
+    tmp_path: Path, running: Callable[[Follower], Follower]
+) -> None:
+    with Refusing(204, query_status=400) as server:
+        server.allow()
+        target = InfluxTarget(settings(server, DATABASE), tmp_path)
+        follower = running(Follower(Blocks([meter_block(1)]), target, backoff=Backoff(0.02, 0.1)))
+        until(lambda: follower.status()["state"] == "waiting")
+        assert "HTTP 400" in follower.status()["error"]
 
 
 def test_an_infinite_value_costs_its_own_line_only(influx: Server, tmp_path: Path) -> None:
@@ -208,7 +266,7 @@ def test_refusals_are_shown_and_waited_out(
     with Refusing(first) as server:
         source = Blocks([meter_block(minute) for minute in range(3)])
         target = InfluxTarget(settings(server, DATABASE, api), tmp_path)
-        follower = running(Follower(source, target, back_off=BackOff(0.02, 0.1)))
+        follower = running(Follower(source, target, backoff=Backoff(0.02, 0.1)))
         until(lambda: str(follower.status()["error"]).startswith(seen))
         assert follower.status()["state"] == "waiting"
         assert follower.status()["block"] == 0
@@ -222,7 +280,7 @@ def test_a_slow_database_is_given_up_after_the_time_out(
 ) -> None:
     with Refusing(0) as server:
         target = InfluxTarget(settings(server, DATABASE), tmp_path, timeout_s=0.1)
-        follower = running(Follower(Blocks([meter_block(1)]), target, back_off=BackOff(0.02, 0.1)))
+        follower = running(Follower(Blocks([meter_block(1)]), target, backoff=Backoff(0.02, 0.1)))
         until(lambda: "timed out" in str(follower.status()["error"]))
         server.allow()
         until(lambda: follower.status()["behind_blocks"] == 0)

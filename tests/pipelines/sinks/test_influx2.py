@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from edge.runtime.supervisor import Backoff
 from pipelines.engine.blocks import RowShape
-from pipelines.sinks.follower import BackOff, Follower
+from pipelines.sinks.follower import Follower
 from pipelines.sinks.influx import InfluxTarget
 from pipelines.sinks.settings import InfluxSettings
 from tests.pipelines.sinks.rows import T0_NS, Blocks, block, meter_block
@@ -53,7 +54,7 @@ def test_a_line_of_a_wrong_type_is_set_aside(server: Server, where: InfluxSettin
 
 def test_a_kill_in_mid_refill(server: Server, where: InfluxSettings, tmp_path: Path) -> None:
     source = Blocks([meter_block(minute, meters=100) for minute in range(60)])
-    follower = Follower(source, InfluxTarget(where, tmp_path), back_off=BackOff(0.05, 0.2), batch_bytes=10_000)
+    follower = Follower(source, InfluxTarget(where, tmp_path), backoff=Backoff(0.05, 0.2), batch_bytes=10_000)
     thread = threading.Thread(target=follower.run)
     thread.start()
     until(lambda: follower.status()["block"] >= 20)
@@ -80,7 +81,7 @@ def test_an_emptied_bucket_is_refilled(server: Server, where: InfluxSettings, tm
 
 def test_a_bucket_that_is_missing_is_shown_and_waited_for(where: InfluxSettings, tmp_path: Path) -> None:
     missing = where.model_copy(update={"bucket": "not made yet"})
-    follower = Follower(Blocks([meter_block(1)]), InfluxTarget(missing, tmp_path), back_off=BackOff(0.05, 0.1))
+    follower = Follower(Blocks([meter_block(1)]), InfluxTarget(missing, tmp_path), backoff=Backoff(0.05, 0.1))
     thread = threading.Thread(target=follower.run)
     thread.start()
     until(lambda: "HTTP 404" in str(follower.status()["error"]))
