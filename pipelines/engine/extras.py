@@ -67,7 +67,7 @@ class Extras:
         if not is_admissible(group):
             self._taking.malformed(node, f"schedule of {'/'.join(group.key)}")
             return
-        notes.schedules[record.schedule] = group.key
+        notes.declared(record.schedule, group.key)
         notes.undated = [each for each in notes.undated if each.key != group.key]
         if t_ns is None:
             notes.undated.append(group)

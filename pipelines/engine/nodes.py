@@ -12,6 +12,13 @@ from edge.model.point import Group
 
 _HOUR_NS: Final = 3_600_000_000_000
 _FOREIGN_MAX: Final = 1000
+_TOLD_MAX: Final = 1000
+"""Nodes with incidents of their own in an hour; what goes beyond is told as if of one."""
+_NAME_MAX: Final = 200
+JOURNALS_MAX: Final = 256
+"""Cards of one edge node that are remembered as its own."""
+SCHEDULES_MAX: Final = 4096
+"""Declarations of one journal that are remembered by their number; each of its files says again what holds."""
 
 Key = tuple[str, str, str]
 COUNTERS: Final = (
@@ -30,7 +37,7 @@ class Node(msgspec.Struct, array_like=True):
     """One edge node of ours."""
 
     journals: list[str] = []
-    """Every journal it had, the newest last."""
+    """The journals it had, the newest last."""
     lineage: list[tuple[int, int]] = []
     """Of its last NBIRTH."""
     acknowledging_host: str = ""
@@ -50,8 +57,16 @@ class JournalNotes(msgspec.Struct, array_like=True):
     heard: int = 0
     """The epoch that was last sent of."""
     schedules: dict[int, Key] = {}
+    """The one said last is the last."""
     undated: list[Group] = []
     """Declared in a boot that ended without a date: they count from their first poll that has one."""
+
+    def declared(self, schedule: int, key: Key) -> None:
+        """Remember what a schedule's number stands for."""
+        self.schedules.pop(schedule, None)
+        self.schedules[schedule] = key
+        if len(self.schedules) > SCHEDULES_MAX:
+            del self.schedules[next(iter(self.schedules))]
 
 
 class Book(msgspec.Struct, array_like=True):
@@ -64,7 +79,7 @@ class Book(msgspec.Struct, array_like=True):
     """Messages of edge nodes that are no gateways of ours."""
     counts: dict[str, int] = {}
     told: dict[str, int] = {}
-    """The hour in which an incident of a kind was last told of a node."""
+    """Incidents told in the hour of receipt, by kind and node; the hour."""
     last_receipt_ns: int = 0
 
     def count(self, what: str, by: int = 1) -> None:
@@ -89,13 +104,18 @@ class Book(msgspec.Struct, array_like=True):
     def hear_foreign(self, name: str) -> None:
         """Count a message of another vendor's edge node."""
         self.count("foreign")
+        name = name[:_NAME_MAX]
         if name in self.foreign or len(self.foreign) < _FOREIGN_MAX:
             self.foreign[name] = self.foreign.get(name, 0) + 1
 
     def may_tell(self, kind: str, name: str) -> bool:
         """Tell whether an incident of this kind is the first of its node in the hour of receipt."""
         hour = self.last_receipt_ns // _HOUR_NS
-        place = f"{kind} {name}"
+        if self.told and next(iter(self.told.values())) != hour:
+            self.told.clear()
+        place = f"{kind} {name[:_NAME_MAX]}"
+        if place not in self.told and len(self.told) >= _TOLD_MAX:
+            place = kind
         first = self.told.get(place) != hour
         self.told[place] = hour
         return first
@@ -104,7 +124,7 @@ class Book(msgspec.Struct, array_like=True):
         """Note that a node sends of a journal; gives another one that is alive with it."""
         node, notes, text = self.node(name), self.journal(journal), name_of(journal)
         if not node.journals or node.journals[-1] != text:
-            node.journals = [j for j in node.journals if j != text] + [text]
+            node.journals = [*(j for j in node.journals if j != text), text][-JOURNALS_MAX:]
         before = notes.node
         if before == name:
             return None

@@ -231,8 +231,10 @@ class Reader:
 
     def _positions(self, name: str, journal: UUID) -> dict[int, int]:
         """Positions of the epochs in the node's lineage, and of the one that came last."""
-        wanted = {epoch for epoch, _ in self._book.node(name).lineage} | {self._book.journal(journal).heard}
-        return {epoch: p for epoch, p in self._acceptor.positions(journal).items() if epoch in wanted}
+        heard = self._book.journal(journal).heard
+        return self._acceptor.stated(journal, [(heard, 0)]) | self._acceptor.stated(
+            journal, self._book.node(name).lineage
+        )
 
 
 def _canonical(journal: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from edge.delivery.acceptor import Acceptor, Decision, Jump
+from edge.delivery.acceptor import EPOCHS, Acceptor, Decision, Jump
 from edge.delivery.acknowledge import Acknowledgement, epoch_key
 from edge.delivery.sender import Ask, Sender, Span
 from edge.sparkplug.body import NO_TABLE, Body, decode
@@ -119,9 +119,9 @@ class Gateway:
 class Centre:
     """An acceptor behind a log that is never lost, but for a restore."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.acceptor = Acceptor()
+    def __init__(self, world: World, epochs: int) -> None:
+        self.world, self.epochs = world, epochs
+        self.acceptor = Acceptor(epochs)
         self.taken: set[Identity] = set()
         self.jumps: list[Jump] = []
         self.forks = 0
@@ -135,7 +135,12 @@ class Centre:
         return self.acceptor.snapshot(), set(self.taken), list(self.jumps)
 
     def restore(self, state: tuple[bytes, set[Identity], list[Jump]]) -> None:
-        self.acceptor, self.taken, self.jumps = Acceptor.restore(state[0]), set(state[1]), list(state[2])
+        self.acceptor, self.taken, self.jumps = Acceptor.restore(state[0], self.epochs), set(state[1]), list(state[2])
+        self.begin_session()
+
+    def restart(self) -> None:
+        """The log is durable and acceptance a function of it: a restart loses nothing, but is a new session."""
+        self.acceptor = Acceptor.restore(self.acceptor.snapshot(), self.epochs)
         self.begin_session()
 
     def receive(self, gateway: Gateway, data: bytes | None) -> None:
@@ -168,7 +173,8 @@ class Centre:
     def acknowledge(self, gateway: Gateway, *, gap: bool, attempt: int) -> None:
         journal = gateway.card.journal
         self.n += 1
-        positions = {epoch_key(e): p for e, p in self.acceptor.positions(journal).items()}
+        lineage = [(span.epoch, span.first) for span in gateway.card.lineage]
+        positions = {epoch_key(epoch): p for epoch, p in self.acceptor.stated(journal, lineage).items()}
         grant = self.world.rng.choice((0, 400, 4_000, 40_000)) if self.world.faulty else 40_000
         ack = Acknowledgement(self.session, self.n, journal, positions, grant, gap, attempt)
         self.world.to_gateway(gateway, ack)
@@ -177,7 +183,7 @@ class Centre:
 class World:
     """Virtual time, the network between, and what was ever committed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, epochs: int = EPOCHS) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.faulty = True
@@ -187,7 +193,7 @@ class World:
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self.centre = Centre(self)
+        self.centre = Centre(self, epochs)
 
     def at(self, delay_s: float, what: Callable[[], None]) -> None:
         self._count += 1
