@@ -107,7 +107,7 @@ class Intake:
         body = bodies.decode(top.body)
         if max(body.b, body.oldest, body.lost) >= _OFFSET_MAX:
             raise BodyError("offsets beyond any journal's")
-        if body.table != NO_TABLE and self._tables.get(body.table) is None:
+        if not self._are_known(body):
             self._book.count("unknown_tables")
             self._owed.rebirths[name] = None
             return
@@ -115,6 +115,19 @@ class Intake:
         self._book.node(name).is_alive = True
         self._book.journal(body.journal).heard = body.epoch
         self._judge(name, body, payload, top)
+
+    def _are_known(self, body: Body) -> bool:
+        """Tell whether the tables are known of this part, and of those that it makes a whole batch with.
+
+        One of those may have been forgotten since its part came. Nothing of a batch that can't be read whole is taken.
+        """
+        held = (self._reread(body.journal, n, part).body for n, part in self._acceptor.held(body).items())
+        return all(each.table == NO_TABLE or self._tables.get(each.table) is not None for each in (body, *held))
+
+    def _reread(self, journal: UUID, n: int, part: bytes) -> _Read:
+        """Give what was read of a part when it came, or read it again."""
+        own = self._waiting.get(journal, {}).get(n)
+        return own if own is not None and own.payload is part else _read(part)
 
     def _judge(self, name: str, body: Body, payload: bytes, top: Outline) -> None:
         verdict = self._acceptor.offer(body, payload)
@@ -158,12 +171,10 @@ class Intake:
 
     def _take(self, name: str, body: Body, payload: bytes, top: Outline, verdict: Verdict) -> None:
         self._owed.state(name, body.journal, body.attempt, taken_bytes=sum(len(part) for part in verdict.parts))
-        waiting = self._waiting.pop(body.journal, {})
-        waiting[body.part] = _Read(payload, body, top)
-        for n, part in enumerate(verdict.parts):
-            own = waiting.get(n)
-            if own is None or own.payload is not part:
-                own = _read(part)
+        self._waiting.setdefault(body.journal, {})[body.part] = _Read(payload, body, top)
+        reads = [self._reread(body.journal, n, part) for n, part in enumerate(verdict.parts)]
+        del self._waiting[body.journal]
+        for own in reads:
             if own.body.table == NO_TABLE:
                 for offset, extra in zip(own.body.offsets, own.body.extras, strict=True):
                     if offset >= verdict.take_from:
@@ -174,9 +185,7 @@ class Intake:
     def _polls(self, name: str, read: _Read, take_from: int) -> None:
         payload, body, top = read
         table = self._tables.get(body.table)
-        if table is None:  # it was known when the part came; many newer ones came before the batch was whole
-            self._taking.malformed(name, f"{len(body.offsets)} polls of a table that was forgotten")
-            return
+        assert table is not None  # else the batch would not have been offered
         if self._book.journal(body.journal).undated:
             with contextlib.suppress(PayloadError):  # told of when the part itself is read
                 self._extras.date(body.journal, table, payload)

@@ -7,14 +7,18 @@ import random
 import shutil
 from collections.abc import Callable, Container
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from edge.model.quality import Quality
 from edge.sparkplug import body as bodies
+from edge.sparkplug.birth import build
 from edge.sparkplug.sparkplug_b_pb2 import Payload
 from pipelines.engine.checkpoint import CheckpointReader
+from pipelines.engine.nodes import JOURNALS_MAX, SCHEDULES_MAX, Book
 from pipelines.ingest import frames
+from pipelines.ingest.births import TABLES_OF_A_DEVICE
 from pipelines.ingest.log import Kind
 from tests.pipelines.engine.centre import Centre
 from tests.pipelines.ingest.gateway import S_NS, T0_NS, Gateway, meter, publish
@@ -215,6 +219,52 @@ def test_a_part_alone_is_held_over_a_restart(tmp_path: Path) -> None:
     centre.receive(batches[-1:], T0_NS)
     centre.read()
     assert before < centre.reader.status()["counters"]["records"] == 8
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_table_that_is_forgotten_between_the_parts_of_a_batch_costs_no_poll(tmp_path: Path, restarts: bool) -> None:
+    gateway, centre = Gateway(tmp_path / "j", [meter(), meter("m2")]), Centre(tmp_path)
+    fill(gateway, 4, 2)
+    births, batches = gateway.births(), gateway.batches(8)
+    newer = []
+    for n in range(TABLES_OF_A_DEVICE):
+        table, metrics = build([meter("m1")], 1000 + 10 * n)
+        payload = Payload(timestamp=1, seq=1, metrics=metrics).SerializeToString()
+        newer.append(publish(f"spBv1.0/city/DBIRTH/gw-1/{table.device_id}", payload))
+    centre.receive([*births, *batches[:-1], *newer], T0_NS)
+    centre.read()
+    before = centre.reader.status()["counters"]["records"]
+    if restarts:
+        centre.reader.save()
+        centre.restart()
+    centre.receive(batches[-1:], T0_NS)
+    centre.read()
+    counters = centre.reader.status()["counters"]
+    assert (counters["records"], counters["unknown_tables"], counters["malformed"]) == (before, 1, 0)
+    assert centre.told.rebirths == [("city", "gw-1")]
+    gateway.attempt += 1
+    centre.receive([*births, *gateway.batches(8)], T0_NS)
+    centre.read()
+    assert centre.reader.status()["counters"]["records"] == 8
+
+
+def test_what_is_remembered_of_nodes_and_journals_is_bounded() -> None:
+    book, journal = Book(last_receipt_ns=T0_NS), UUID(int=1)
+    for n in range(5000):
+        book.may_tell("malformed", f"city/{n}")
+        book.carries("city/gw-1", UUID(int=n))
+        book.journal(journal).declared(n, ("plaza", "m1", f"{n}"))
+        book.journal(journal).declared(0, ("plaza", "m1", "fast"))
+    assert len(book.told) <= 1001
+    assert not book.may_tell("malformed", "city/7"), "told in this hour"
+    assert not book.may_tell("malformed", "city/5000"), "one of too many"
+    assert book.node("city/gw-1").journals[-1] == str(UUID(int=4999))
+    assert len(book.node("city/gw-1").journals) == JOURNALS_MAX
+    assert len(book.journal(journal).schedules) == SCHEDULES_MAX
+    assert book.journal(journal).schedules[0] == ("plaza", "m1", "fast"), "it was said again and again"
+    book.last_receipt_ns += 3600 * S_NS
+    assert book.may_tell("malformed", "city/5000")
+    assert len(book.told) == 1
 
 
 def test_a_clone_and_a_restored_card_are_told_of(tmp_path: Path) -> None:
