@@ -7,6 +7,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import Refused
+from edge.runtime.ready import teller
 from pipelines.ingest.log import State
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Control:
             "front": self._front.status(),
             "host": self._host.status(),
             "reader": {**reader, "error": self._reading.error or None},
+            "unsaid": teller.unsaid,
         }
 
     async def retire(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +13,12 @@ import pytest
 from edge.errors import Refused, WaysideError
 from edge.runtime.clock import RealClock
 from edge.runtime.control import call, serve
+from edge.runtime.mqtt import Link
 from edge.runtime.wire import Address
 from pipelines.control import Control
 from pipelines.engine.checkpoint import CheckpointReader
-from pipelines.ingest.front import Front
+from pipelines.ingest.front import Front, Stage
+from pipelines.ingest.host import Host
 from pipelines.sinks.embedded import STORE_NAME, EmbeddedStore
 from pipelines.sinks.follower import Follower
 from tests.brokers import free_port
@@ -22,18 +26,19 @@ from tests.pipelines.test_reading import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.pipelines.test_reading import Running
 
 WAIT_S = 10.0
 
 
-class Silent:
-    """A host that has nothing to do."""
+DOCS = Path(__file__).parents[2] / "docs" / "central.md"
 
-    def status(self) -> dict[str, Any]:
-        return {"online": False}
+
+class Unconnected:
+    """A host's broker that is not there."""
+
+    link, reason = Link.IDLE, ""
 
 
 @pytest.fixture
@@ -43,7 +48,8 @@ def centre(tmp_path: Path) -> Iterator[tuple[Running, Control]]:
         front = Front(Address("127.0.0.1", free_port()), "front", run.log, RealClock())
         source = CheckpointReader(tmp_path / "checkpoint.db")
         follower = Follower(source, EmbeddedStore(tmp_path / STORE_NAME))
-        host: Any = Silent()
+        broker: Any = Unconnected()
+        host = Host("centre", broker, RealClock(), pressed=lambda: False, is_able=lambda: False)
         threads = [threading.Thread(target=work) for work in (front.run, follower.run)]
         for thread in threads:
             thread.start()
@@ -63,7 +69,18 @@ async def test_status_says_how_everything_is(centre: tuple[Running, Control]) ->
     assert status["state"] in {"replaying", "unsubscribed"}
     assert (status["gateways"], status["groups"], status["waiting"], status["positions"]) == ([], 0, [], [])
     assert status["reader"]["error"] is None
-    assert {"state", "error"} <= status["front"].keys()
+
+
+async def test_the_docs_name_all_that_status_says(centre: tuple[Running, Control]) -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", DOCS.read_text().split("## Status")[1], re.MULTILINE))
+    status = await centre[1].status({})
+    assert status.keys() == rows.keys()
+    for name in ("log", "front", "host", "reader"):
+        assert status[name].keys() == set(re.findall(r"`([a-z_]+)`", rows[name])) & status[name].keys(), name
+    for stage in Stage:
+        assert f"`{stage}`" in rows["front"]
+    for link in Link:
+        assert f"`{link}`" in rows["host"]
 
 
 async def test_checkpoint_saves_what_is_in_the_log_now(centre: tuple[Running, Control]) -> None:
