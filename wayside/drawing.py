@@ -5,19 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import io
 import math
+import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.collections import PatchCollection
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-
 from pipelines.query.ledger import LedgerRow, base_rows
+
+_HOMELESS = "MPLCONFIGDIR" not in os.environ
+# At its import matplotlib writes a list of fonts below the home folder, a tenth of a second's work: not worth a trace.
+with tempfile.TemporaryDirectory(prefix="wayside-") as _place:
+    if _HOMELESS:
+        os.environ["MPLCONFIGDIR"] = _place
+    import matplotlib as mpl
+    from matplotlib.collections import PatchCollection
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+if _HOMELESS:
+    del os.environ["MPLCONFIGDIR"]
 
 _INK, _GRID = "#010203", "#010204"
 """Stand-ins that matplotlib writes, and that become the page's colours."""

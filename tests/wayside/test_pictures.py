@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from pipelines.query.select import Row
 from pipelines.sinks.embedded import EmbeddedStore
@@ -67,6 +72,30 @@ def test_an_empty_store_says_so(tmp_path: Path) -> None:
 def test_the_same_store_gives_the_same_page(tmp_path: Path) -> None:
     store = city(tmp_path / "store.db")
     assert draw(store, tmp_path / "a.html").read_bytes() == draw(store, tmp_path / "b.html").read_bytes()
+
+
+HOMELESS = """
+import sys
+from pathlib import Path
+from wayside.pictures import draw
+draw(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["fresh home", "a folder named by the user"])
+def test_drawing_leaves_nothing_behind(named: bool, tmp_path: Path) -> None:
+    store = city(tmp_path / "store.db")
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "MPLCONFIGDIR")}
+    for place in places.values():
+        place.mkdir()
+    given = {name: str(place) for name, place in places.items() if named or name != "MPLCONFIGDIR"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))} | given
+    command = [sys.executable, "-c", HOMELESS, str(store), str(tmp_path / "page.html")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(places["HOME"].iterdir()) == []
+    assert list(places["TMPDIR"].iterdir()) == []
+    assert bool(list(places["MPLCONFIGDIR"].iterdir())) == named
 
 
 def test_numbers_in_names_sort_as_numbers() -> None:
