@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge.model.point import Domain
-from edge.model.record import PollRecord, TombstoneRecord
+from edge.model.record import PollRecord
 from wayside.prove.counters import RowKey, Truth, totals
+from wayside.prove.gone import count
 from wayside.prove.group import Row
 from wayside.prove.journals import Entry, Journals
 from wayside.prove.reference import Jump, Reference, jumps_of, quarantines_of, refer
@@ -147,8 +148,8 @@ def prove(
     stored = _stored(rows, verdict)
     expected = _table(reference.twin.rows())
     named = _named(read, expected) if jumps else set()
+    _compare_polls(read, jumps, reference, told, verdict)  # first: what it tells explains windows that differ
     _compare_windows(expected, stored, named, verdict)
-    _compare_polls(read, jumps, reference, told, verdict)
     _compare_arrived(expected, stored, verdict)
     for group in reference.twin.groups.values():
         for total in totals(group, stored, Truth(truth) if truth else None):
@@ -221,39 +222,22 @@ def _compare_polls(
     verdict: Verdict,
 ) -> None:
     """Count good polls: committed, and accounted for by incidents of the centre that the journals bear out."""
-    gone = _gone(read, jumps, verdict)
+    gone = count(read, jumps)
+    verdict.tombstoned = gone.tombstoned
+    for doubt in gone.doubts:
+        verdict.differ(doubt)
     said = {**reference.refused, "undatable": reference.undatable, "undeclared": reference.undeclared}
     for kind in ("late_after_close", "quarantined", "undatable", "undeclared"):
         told = sum(int(incident["ok"]) for incident in incidents if incident["kind"] == kind)
         if told != said.get(kind, 0):
             verdict.differ(f"{kind}: the centre tells of {told} good polls, the journals of {said.get(kind, 0)}")
-    verdict.committed = gone + sum(is_good(entry) for entry in read.entries())
-    verdict.accounted = gone + reference.named + sum(said.values())
+    verdict.committed = gone.named + sum(is_good(entry) for entry in read.entries())
+    verdict.accounted = gone.named + reference.named + sum(said.values())
 
 
 def is_good(entry: Entry) -> bool:
     """Tell whether a record is a poll that was answered."""
     return isinstance(entry.record, PollRecord) and entry.record.outcome == 0
-
-
-def _gone(read: Journals, jumps: Sequence[Jump], verdict: Verdict) -> int:
-    """Count the good polls that no copy holds any more, and that tombstones and jumps name alike."""
-    held = {(e.journal, e.offset): is_good(e) for e in read.entries() if isinstance(e.record, PollRecord)}
-    gone = 0
-    seen: set[tuple[str, int, int]] = set()
-    for entry in read.entries():
-        stone = entry.record
-        if not isinstance(stone, TombstoneRecord) or (entry.journal, stone.first, stone.end) in seen:
-            continue
-        seen.add((entry.journal, stone.first, stone.end))
-        ok = sum(evicted.ok for evicted in stone.groups)
-        verdict.tombstoned += ok
-        here = [held[at] for offset in range(stone.first, stone.end) if (at := (entry.journal, offset)) in held]
-        if not here and any(jump.journal == entry.journal and jump.start < stone.end <= jump.end for jump in jumps):
-            gone += ok
-        elif sum(here) > ok:
-            verdict.differ(f"{entry.journal}: a tombstone says {ok} good polls went, copies hold {sum(here)}")
-    return gone
 
 
 def _compare_arrived(expected: Table, stored: Table, verdict: Verdict) -> None:
