@@ -10,8 +10,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from edge.durable.sqlitefile import meaning
-from edge.errors import StorageError
+from edge.durable.sqlitefile import Damaged, meaning
+from edge.errors import ExitCode, StorageError, StorageFull
 from pipelines.sinks.embedded import LAYOUT
 
 if TYPE_CHECKING:
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST_NS = (1 << 63) - 1
+
+
+class NoStore(StorageError):
+    """What was named is no store that can be read: the caller's choice of path, and the caller's to correct."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, path: Path, found: str) -> None:
+        """Say what is there instead, and what to do."""
+        super().__init__(f"{path}: {found}; name another with --store, or a central.toml with -c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +91,18 @@ class Store:
         """Open the file for reading only.
 
         Raises:
-            StorageError: there is no store there, or it is of another layout.
+            NoStore: there is no store there, it can't be opened, or it is of another layout.
+            StorageError: there is no space for what SQLite needs to read it.
         """
-        if not path.is_file():
-            raise StorageError(f"{path}: there is no store yet; `wayside central run` makes it")
+        try:
+            is_there = path.is_file()
+        except OSError as error:
+            raise NoStore(path, str(error.strerror)) from error
+        if not is_there:
+            raise NoStore(path, "there is no store yet, `wayside central run` makes it")
         self._path = path
-        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        version = self._ask("PRAGMA user_version")[0][0]
-        if version != LAYOUT:
-            self._connection.close()
-            raise StorageError(f"{path}: layout {version}; this program reads {LAYOUT}")
         self._shapes: dict[int, _Shape] = {}
+        self._connection = _opened(path)
 
     def __enter__(self) -> Self:
         """Use as a context, so that the file is closed."""
@@ -175,7 +186,35 @@ class Store:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise meaning(error, str(self._path)) from error
+            raise _meaning(error, self._path) from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise NoStore(path, str(error)) from error
+    try:
+        _assert_ours(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _assert_ours(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        found = _meaning(error, path)
+        raise (found if isinstance(found, StorageFull) else NoStore(path, str(error))) from error
+    if version != LAYOUT:
+        raise NoStore(path, f"layout {version}, and this program reads {LAYOUT}")
+
+
+def _meaning(error: sqlite3.Error, path: Path) -> StorageError:
+    found = meaning(error, str(path))
+    return NoStore(path, f"damaged, or no store of Wayside ({error})") if isinstance(found, Damaged) else found
 
 
 def _chosen(fields: dict[str, float | int], patterns: Sequence[str]) -> dict[str, float | int]:

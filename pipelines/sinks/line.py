@@ -33,7 +33,7 @@ def window_seconds(name: str) -> int:
     """
     found = re.fullmatch(r"([1-9][0-9]*)([smhd])", name)
     if found is None:
-        raise ValueError(f"{name!r} is no window: write 1m, 5m, 15m, 60m, or 90s")
+        raise ValueError(f"{name!r} is no window: write 1m or 5m, and 15m, 1h or 1d where points are read as rarely")
     return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,9 +103,37 @@ def test_a_configuration_that_is_not_there_is_wrong_usage(tmp_path: Path, capsys
 def test_retire_asks_the_running_centre(
     scope: str, name: str, central: Process, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["retire", scope, name, "-c", str(central.config), "--json"]) == ExitCode.DONE
+    assert run(["retire", scope, name, "-c", str(central.config), "--yes", "--json"]) == ExitCode.DONE
     assert out(capsys) == {"ok": True, "closed": 2}
     assert central.requests == [{"do": "retire", "scope": scope, "name": name}]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["no terminal", "json"])
+def test_retire_does_nothing_where_nobody_can_say_yes(
+    more: list[str], central: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["retire", "device", "port:meter-1", "-c", str(central.config), *more]) == ExitCode.USAGE
+    assert "--yes" in capsys.readouterr().err
+    assert central.requests == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "asked"),
+    [(b"y\n", ExitCode.DONE, 1), (b"n\n", ExitCode.ANSWER_IS_NO, 0), (b"\x04", ExitCode.ANSWER_IS_NO, 0)],
+    ids=["yes", "no", "end of input"],
+)
+def test_retire_asks_who_sits_at_the_terminal(typed: bytes, code: int, asked: int, central: Process) -> None:
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "wayside", "retire", "device", "port:meter-1", "-c", str(central.config)]
+    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        os.close(terminal)
+        os.write(keyboard, typed)
+        said = process.communicate(timeout=30)[1].decode()
+    os.close(keyboard)
+    assert process.returncode == code
+    assert "can't be taken back" in said
+    assert ("nothing is retired" in said) == (not asked)
+    assert len(central.requests) == asked
 
 
 def test_what_the_centre_refuses_is_4_with_its_words(central: Process, capsys: pytest.CaptureFixture[str]) -> None:

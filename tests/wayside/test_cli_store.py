@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +143,58 @@ def test_a_missing_store_says_how_to_name_one(
     monkeypatch.chdir(tmp_path)
     assert run(["ledger"]) == ExitCode.USAGE
     assert "--store" in capsys.readouterr().err
+
+
+def no_store(path: Path) -> None:
+    """Nothing is there."""
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 500)
+
+
+def empty_file(path: Path) -> None:
+    path.touch()
+
+
+def another_database(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE song (name TEXT)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("noun", ["query", "ledger"])
+@pytest.mark.parametrize("made", [no_store, no_database, empty_file, another_database])
+def test_a_path_without_a_store_is_wrong_usage_and_says_what_to_name(
+    noun: str, made: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(tmp_path / "store.db")
+    assert run([noun, "--store", str(tmp_path), "--json"]) == ExitCode.USAGE
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["exit_code"] == ExitCode.USAGE
+    assert str(tmp_path / "store.db") in shown.err
+    assert "--store" in shown.err
+    assert "fault in wayside" not in shown.err
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not on this machine")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_store_that_may_not_be_read_is_wrong_usage(store: Path) -> None:
+    closed = store.parent.parent / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copy(store, closed / "store.db")
+    for named in (closed, closed / "inside", closed / "store.db"):
+        command = ["setpriv", "--reuid=65534", sys.executable, "-m", "wayside", "query", "--store", str(named)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == ExitCode.USAGE, done.stderr
+        assert "--store" in done.stderr
+
+
+def test_help_names_the_windows_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["query", "--help"]) == ExitCode.DONE
+    assert "15m" not in capsys.readouterr().out
 
 
 def test_the_store_of_a_configuration_is_found(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def span_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("-c", "--config", type=click.Path(path_type=Path), help="central.toml: its store is read."),
         click.option("--store", type=click.Path(path_type=Path), help="A store.db, or the folder that holds one."),
-        click.option("--window", help="Only this window length: 1m, 5m, 15m, 60m."),
+        click.option("--window", help="Only this window length: 1m, 5m."),
         click.option("--site", help="Only this site."),
         click.option("--device", help="Only this device."),
         click.option(

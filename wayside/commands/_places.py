@@ -38,7 +38,10 @@ def state_dir(config: Path, table: str) -> Path:
 def store_path(config: Path | None, store: Path | None) -> Path:
     """Find the embedded store: what is named, else the centre's, else the newest that a demo made here."""
     if store is not None:
-        return store / _STORE if store.is_dir() else store
+        try:
+            return store / _STORE if store.is_dir() else store
+        except OSError as error:
+            raise click.BadParameter(f"{store}: {error.strerror}", param_hint="--store") from error
     if config is not None:
         return state_dir(config, "central") / _STORE
     if Path(CENTRAL_CONFIG).exists():
