@@ -133,6 +133,7 @@ def _tombstone(record: TombstoneRecord, context: Context) -> dict[str, Any]:
     return {
         "first": record.first,
         "end": record.end,
+        "of_epoch": None if record.epoch is None else _hex(record.epoch),
         "reason": record.reason,
         "boot": record.boot,
         "from_t_ns": context.date_ns(record.boot, record.end - 1, record.from_ns) if record.to_ns else None,

@@ -34,6 +34,10 @@ class Lost:
         """Tell whether no later tombstone says what the one at `offset` says."""
         return any(at == offset for at, _ in self._told)
 
+    def damage_is_told(self, first: int, end: int) -> bool:
+        """Tell whether a tombstone held says that [first, end) was destroyed."""
+        return any(s.reason == DAMAGED and s.first <= first and end <= s.end for _, s in self._told)
+
     def forget(self, oldest: int) -> None:
         """Let go of those that went with their files."""
         self._told = [(at, stone) for at, stone in self._told if at >= oldest]

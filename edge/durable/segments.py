@@ -22,6 +22,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from edge.durable import sqlitefile
@@ -196,6 +197,18 @@ class Segments:
             suspects, self._suspects = self._suspects, set()
         return [self._salvage(path) for path in sorted(suspects) if path in self.files]
 
+    def holes(self) -> list[tuple[int, int]]:
+        """Find the offsets [first, end) that are missing at the ends of files: a file was removed, or salvaged."""
+        found = []
+        for path, later in pairwise(self.files):
+            with contextlib.suppress(sqlite3.Error):  # damage is found when it is read
+                fixed = not sqlitefile.log_bytes(path)
+                with contextlib.closing(sqlitefile.open_reader(path, fixed=fixed)) as connection:
+                    after = sqlitefile.first_of(path) if (last := sqlitefile.last_of(connection)) is None else last + 1
+                if after < sqlitefile.first_of(later):
+                    found.append((after, sqlitefile.first_of(later)))
+        return found
+
     def close(self) -> None:
         """Close the newest file and let another process open the sequence."""
         self._close_newest()
@@ -265,8 +278,8 @@ class Segments:
         return connection
 
     def _last(self, connection: sqlite3.Connection) -> int:
-        (last,) = connection.execute("SELECT max(offset) FROM record").fetchone()
-        return self.newest - 1 if last is None else int(last)
+        last = sqlitefile.last_of(connection)
+        return self.newest - 1 if last is None else last
 
     def _end(self, paths: list[Path]) -> None:
         """Close files that are written no more; what goes wrong here is found again when they are read."""

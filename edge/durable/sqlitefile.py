@@ -107,6 +107,12 @@ def open_reader(path: Path, *, fixed: bool) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
 
 
+def last_of(connection: sqlite3.Connection) -> int | None:
+    """Read the last offset; None if the file has no row."""
+    (last,) = connection.execute("SELECT max(offset) FROM record").fetchone()
+    return None if last is None else int(last)
+
+
 def log_bytes(path: Path) -> int:
     """Size of the write-ahead log beside `path`."""
     try:

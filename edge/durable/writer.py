@@ -65,6 +65,8 @@ class Writer:
             self.state, self.error = State.FULL, f"{directory}: no space left"
         self.committed, self.oldest = segments.next_offset, segments.oldest
         self.acknowledged = min(self.hint.acknowledged, self.committed)
+        self._settled = self.acknowledged
+        """Acknowledged before the last round: what was found damaged since, and lies above, may not have arrived."""
         self.refused = 0
         self.size_bytes, self.quota_bytes = segments.size_bytes, quota_bytes
         self.segments = segments
@@ -93,6 +95,7 @@ class Writer:
         else:
             self._put(epoch)
         self._tell_damage()
+        self._tell_holes()
         self._thread.start()
         self.flush()
         return epoch
@@ -192,9 +195,13 @@ class Writer:
             self._become(State.FAILED, f"{type(error).__name__}: {error}")
 
     def _step(self, closing: bool) -> None:
-        """Commit, then make room."""
+        """Tell damage, commit, make room."""
+        acknowledged = self.acknowledged
+        self.segments.repair()
+        self._tell_damage()
         self._commit()
         self._tell_damage()
+        self._settled = acknowledged
         while (reason := self._must_evict()) is not None:
             self._evict(reason)
         if closing:
@@ -308,10 +315,17 @@ class Writer:
             return
         self._salvages_told += len(salvages)
         with self.changed:
-            ranges = [(first, end) for salvage in salvages for first, end in salvage.lost if end > self.acknowledged]
+            ranges = [(first, end) for salvage in salvages for first, end in salvage.lost if end > self._settled]
             boot = self.context.epochs[-1].boot
             self._put_all([eviction.damage(first, end, boot) for first, end in ranges])
             self._put_all(self.context.repeats(self.queue.next_offset))
+
+    def _tell_holes(self) -> None:
+        """A file that was removed while the journal was closed is told like one that was destroyed."""
+        boot = self.context.epochs[-1].boot
+        for first, end in self.segments.holes():
+            if end > self.acknowledged and not self.tombstones.damage_is_told(first, end):
+                self._put_all([eviction.damage(first, end, boot)])
 
     def _try_hint(self, **changes: tuple[int, int]) -> None:
         """Save what is harmless if it is old; on a full disk it is kept for the next time."""

@@ -226,3 +226,38 @@ def test_a_running_journal_survives_the_eviction_of_a_damaged_file_and_says_what
         read = sum(isinstance(r, PollRecord) for o, r in written.items() if o < counted and o not in gone)
         assert sum(each.polls for stone in standing(held.values()) for each in stone.groups) == read
         assert journal.state is State.WRITING
+
+
+def test_a_file_removed_while_the_journal_was_closed_is_told_once(tmp_path: Path) -> None:
+    with open_journal(tmp_path, segment_bytes=40_000) as journal:
+        schedule = journal.declare(group(), 0)
+        for n in range(4000):
+            journal.append(poll(schedule, n))
+        commit(journal)
+    removed, after = files_in(tmp_path)[1:3]
+    removed.unlink()
+    for _ in range(2):
+        with open_journal(tmp_path, segment_bytes=40_000) as journal:
+            commit(journal)
+        stones = [r for r in stored(tmp_path).values() if isinstance(r, TombstoneRecord)]
+        assert [(s.first, s.end, s.reason) for s in stones] == [(int(removed.stem), int(after.stem), DAMAGED)]
+
+
+def test_what_is_acknowledged_right_after_it_was_read_damaged_is_told(tmp_path: Path) -> None:
+    """The rows that can be read are sent, and may be acknowledged before the next commit."""
+    with open_journal(tmp_path, segment_bytes=40_000, commit_s=60) as journal:
+        schedule = journal.declare(group(), 0)
+        for n in range(4000):
+            journal.append(poll(schedule, n))
+        settle(journal)
+        middle = files_in(tmp_path)[1]
+        middle.write_bytes(bytes(middle.stat().st_size))
+        with journal._changed:
+            at = 0
+            while page := journal.read(at):
+                at = page[-1][0] + 1
+            journal.acknowledge(journal.committed)
+        settle(journal)
+        (salvage,) = journal.status.salvages
+        stones = [r for r in stored(tmp_path).values() if isinstance(r, TombstoneRecord)]
+        assert [(s.first, s.end) for s in stones] == list(salvage.lost)

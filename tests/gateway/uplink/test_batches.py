@@ -302,7 +302,7 @@ def test_what_is_evicted_under_a_cut_is_not_sent(tmp_path: Path) -> None:
         births = Births("city", "gw-1", "centre", journal, Sequence())
         births.begin(1, 0, 0)
         cutter = Cutter(journal, births)
-        while journal.oldest == 0:
+        while journal.oldest < 4000:  # several files: of the tombstones that count the same, one is sent
             for n in range(200):
                 journal.append(poll(schedule, n))
             settle(journal)
