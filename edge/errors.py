@@ -47,7 +47,8 @@ class Mistake:
     def __str__(self) -> str:
         """Say it in one line a person can act on."""
         hint = f"; nearest is {self.nearest!r}" if self.nearest else ""
-        return f"{self.file}: {self.path}: {self.value!r}: expected {self.expected}{hint}"
+        value = "" if self.value is None else f"{self.value!r}: "
+        return f"{self.file}: {self.path}: {value}expected {self.expected}{hint}"
 
 
 class ConfigurationError(WaysideError):

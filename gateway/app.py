@@ -16,7 +16,7 @@ from gateway.broker import make_uplink
 from gateway.buses import BusOwner, groups_of
 from gateway.config import load
 from gateway.crosscheck import SOCKET
-from gateway.health import status
+from gateway.health import status, waits
 from gateway.lag import Lag
 from gateway.recording.recorder import Recorder
 from gateway.recording.sources import sources
@@ -24,7 +24,7 @@ from gateway.recording.timebase import Timebase
 from gateway.uplink.uplink import State as Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from edge.runtime.clock import Clock
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FAREWELL_S = 3.0
 """How long a stop waits for the card, and then for the acknowledgement of what is committed."""
 _LOOK_S = 0.05
+_TELL_S = 2.0
 
 
 def run(config_path: Path) -> None:
@@ -89,6 +90,7 @@ class Gateway:
             polls = [f"gateway.bus[{owner.name}].poll" for owner in owners]
             for name, owner in zip(polls, owners, strict=True):
                 supervisor.start(name, owner.poller.run)
+            supervisor.start("gateway.tell", lambda: self._tell(lambda: waits(journal, timebase, owners, uplink, lag)))
             ready(journal=str(journal.journal), epoch=f"{journal.epoch.epoch:016x}")
             await self._stop.wait()
             stopping()
@@ -96,6 +98,18 @@ class Gateway:
                 await supervisor.stop(name)
             await self._farewell(journal, uplink)
         await lag.end()
+
+    async def _tell(self, waiting: Callable[[], list[dict[str, str]]]) -> None:
+        """Say on stderr what is waited for and what no longer, for whoever reads the log."""
+        told: set[str] = set()
+        while True:
+            await self._clock.sleep(_TELL_S)
+            now = {each["for"]: each["why"] for each in waiting()}
+            for name in sorted(now.keys() - told):
+                event("waiting", on=name, why=now[name])
+            for name in sorted(told - now.keys()):
+                event("waits_no_more", on=name)
+            told = set(now)
 
     def _owners(self, journal: Journal, timebase: Timebase) -> list[BusOwner]:
         """Build the buses; end the groups that are configured no more."""
@@ -147,7 +161,10 @@ class Gateway:
                 progress=progress,
             )
         except OSError as error:
-            raise Refused(f"{error.filename or state_dir}: {error.strerror}") from error
+            raise Refused(
+                f"{error.filename or state_dir}: {error.strerror}; make a folder that this user may write, "
+                "or name another as [gateway] state_dir"
+            ) from error
 
     def _progressed(self) -> None:
         if self._opened.state is State.FAILED:

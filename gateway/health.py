@@ -58,7 +58,8 @@ def status(
 ) -> dict[str, Any]:
     """Gather the answer, in the loop that polls: nothing in it may wait for the card."""
     said = uplink.status()
-    waiting = [*_waiting(journal, timebase, owners), *_unread(lag), *said.pop("waiting", [])]
+    said.pop("waiting")
+    waiting = waits(journal, timebase, owners, uplink, lag)
     fallen = fallen_status(supervisor, clock.real_s())
     return {
         "state": state_of(waiting, fallen),
@@ -74,6 +75,13 @@ def status(
         "uplink": said,
         "fallen": fallen,
     }
+
+
+def waits(
+    journal: Journal, timebase: Timebase, owners: Sequence[BusOwner], uplink: Uplink, lag: Lag
+) -> list[dict[str, str]]:
+    """Tell what the gateway waits for, and why."""
+    return [*_waiting(journal, timebase, owners), *_unread(lag), *uplink.status()["waiting"]]
 
 
 def fallen_status(supervisor: Supervisor, now_s: float) -> dict[str, dict[str, Any]]:
@@ -94,6 +102,12 @@ def _unread(lag: Lag) -> list[dict[str, str]]:
     return [{"for": "journal", "why": lag.error}] if lag.error else []
 
 
+_NO_CLOCK = (
+    "no source vouches for the wall clock yet, so nothing is sent: start chrony or systemd-timesyncd, "
+    'or set [clock] sources = ["host"] if you vouch for it'
+)
+
+
 def _waiting(journal: Journal, timebase: Timebase, owners: Sequence[BusOwner]) -> list[dict[str, str]]:
     found = journal.status
     waiting = []
@@ -102,7 +116,7 @@ def _waiting(journal: Journal, timebase: Timebase, owners: Sequence[BusOwner]) -
     if timebase.state is ClockState.BEFORE_FLOOR:
         waiting.append({"for": "clock", "why": "the wall clock is before records of earlier boots"})
     elif timebase.ready_at is None:
-        waiting.append({"for": "clock", "why": "no source vouches for the wall clock yet"})
+        waiting.append({"for": "clock", "why": _NO_CLOCK})
     waiting += [{"for": f"bus {owner.name}", "why": owner.down} for owner in owners if owner.down]
     return waiting
 

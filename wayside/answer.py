@@ -92,6 +92,7 @@ def answer(stage: Stage, faults: Sequence[Fault], *, as_json: bool) -> bool:
     for difference in verdict.differences:
         click.echo(f"differs: {difference}")
     _say_what_next(stage, page)
+    click.echo("good polls; accounted for = committed, not stored, and named in the ledger with the reason:")
     click.echo(verdict.last_line())
     return verdict.ok
 
@@ -154,7 +155,7 @@ def _say_what_next(stage: Stage, page: Path) -> None:
     program, store = _program(), _short(stage.store)
     click.echo(
         f"\npicture:  {_short(page)}\n"
-        f"rows:     {program} query traffic --window 5m --store {store}\n"
+        f"rows:     {program} query traffic --window 5m -f 'volume_*' --store {store}\n"
         f"ledger:   {program} ledger --incomplete --store {store}\n"
         f"an hour:  {program} demo --minutes 60      keeps the city running\n"
     )

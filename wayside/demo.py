@@ -68,7 +68,7 @@ class Show:
             time.sleep(_LOOK_S)
 
     def _phase(self) -> str:
-        return next((fault.kind.replace("_", " ") for fault in self.faults if not fault.to_ns), "all well")
+        return next((fault.kind.replace("_", " ") for fault in self.faults if not fault.to_ns), "")
 
     def _take_broker(self, away_s: float) -> None:
         self.out.say(f"{self.t_s:5.1f} s  taking the broker away for {away_s:.0f} s: gateways keep what they read")

@@ -38,6 +38,7 @@ class Sight:
     t_s: float
     """Since the city began. [s, real]"""
     phase: str
+    """The fault under way; empty if there is none."""
     gateways: tuple[GatewaySight, ...]
     samples_per_s: float
     """What the centre puts into windows. [1/s]"""
@@ -135,14 +136,17 @@ class _Table:
         self._live.update(_table(sight))
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, highlight=False, markup=False)
+        from rich.text import Text  # noqa: PLC0415 -- imported late
+
+        self._live.console.print(Text(text))
 
 
 def _table(sight: Sight) -> Table:
     from rich.table import Table  # noqa: PLC0415 -- imported late
+    from rich.text import Text  # noqa: PLC0415 -- same
 
     caption = (
-        f"{sight.t_s:.0f} s · {sight.phase} · {sight.samples_per_s:.0f} samples/s into windows\n"
+        f"{sight.t_s:.0f} s · {_phase(sight)} · {sight.samples_per_s:.0f} samples/s into windows\n"
         f"lag {_lag(sight)} · {_complete(sight)}"
     )
     table = Table(
@@ -152,9 +156,16 @@ def _table(sight: Sight) -> Table:
         table.add_column(name, justify="right" if name in {"records/s", "backlog"} else "left")
     colours = {"down": "red", "delivering": "green"}
     for gateway in sight.gateways:
-        state = f"[{colours.get(gateway.state, 'yellow')}]{gateway.state}[/]"
+        state = Text(gateway.state, style=colours.get(gateway.state, "yellow"))
         table.add_row(gateway.name, state, f"{gateway.polls_per_s:.0f}", str(gateway.backlog))
     return table
+
+
+def _phase(sight: Sight) -> str:
+    """What is done to the city now, else what it is still busy with."""
+    if sight.phase or all(gateway.state == "delivering" for gateway in sight.gateways):
+        return sight.phase or "all well"
+    return "catching up"
 
 
 def _lag(sight: Sight) -> str:

@@ -55,7 +55,7 @@ def identify(directory: Path, group: str, edge_node: str) -> Identity:
     if (found.group, found.edge_node) != (group, edge_node):
         raise Refused(
             f"{directory} is the journal of {found.group}/{found.edge_node}, not of {group}/{edge_node}: "
-            "configure the former names, or use `wayside gateway rename`, which delivers its records first"
+            "configure the former names; once everything is delivered (backlog 0), move the folder away and start anew"
         )
     for name in _NAMES:
         if _read(directory / name) != found:

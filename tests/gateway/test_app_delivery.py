@@ -82,6 +82,17 @@ async def test_every_record_once_through_kills_and_a_lost_broker(config: Config,
     assert len({epoch for epoch, _ in centre.taken}) == 3
 
 
+async def test_its_log_says_what_it_waits_for_and_what_no_longer(config: Config, broker: Mosquitto) -> None:
+    async with running(config.write()) as process:
+        broker.kill()
+        waiting = await process.event("waiting")
+        assert waiting["on"] == "broker"
+        assert waiting["why"]
+        broker.start()
+        assert (await process.event("waits_no_more"))["on"] == "broker"
+        assert await process.end() == 0
+
+
 async def test_stop_with_a_broker_that_hangs_is_a_stop(config: Config, broker: Mosquitto) -> None:
     centre = Centre(broker.port)
     async with listening(centre), running(config.write()) as process:

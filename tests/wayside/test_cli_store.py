@@ -53,6 +53,17 @@ def test_query_narrows_by_time_tag_and_field(store: Path, capsys: pytest.Capture
     ]
 
 
+def test_a_table_that_would_not_fit_gets_a_line_for_each_field(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wayside.commands._output._width", lambda: 80)
+    assert run(["query", "traffic", "--store", str(store), "-t", "lane=2", "--limit", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["start", "[UTC]", "window", "device", "lane", "site", "field", "value"]
+    assert [line[-2:] for line in lines[1:]] == [["volume_missed", "0"], ["volume_n", "2"], ["volume_sum", "14"]]
+    assert all(len(line) < 80 for line in lines)
+
+
 def test_an_aggregate_is_a_row_with_its_completeness(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = answer(
         capsys, "query", "energy", "--store", store, "--device", "meter-1", "-f", "import*", "--aggregate", "sum"

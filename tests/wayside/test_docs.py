@@ -10,7 +10,7 @@ import click
 import pytest
 
 from edge.settings import parse
-from pipelines.registry import Registry
+from pipelines.registry import load_registry
 from pipelines.sinks.settings import InfluxSettings
 from tests.wayside.test_cli import ALL
 from wayside.cli import cli
@@ -44,10 +44,11 @@ def test_every_example_in_a_help_is_right_usage(example: str) -> None:
     command.make_context(command.name, words)
 
 
-def test_the_examples_of_configuration_are_right() -> None:
+def test_the_examples_of_configuration_are_right(tmp_path: Path) -> None:
     tables = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
     assert len(tables) == 2
-    registry = parse(tables[0], "sites.toml", Registry)
+    (tmp_path / "sites.toml").write_text(tables[0])
+    registry = load_registry(tmp_path / "sites.toml")
     assert registry.site[0].device[0].ratings.power_w == 43500.0
     influx = parse(tables[1].replace("[[influx]]", ""), "central.toml", InfluxSettings)
     assert (influx.api, influx.database) == ("v1", "wayside")

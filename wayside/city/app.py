@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from edge.errors import PeerUnreachable
+from edge.errors import PeerUnreachable, Refused
 from edge.model.point import Domain
 from edge.profile.load import Profile
 from edge.runtime.clock import Clock, process_clock
@@ -31,9 +33,15 @@ def run(path: Path, directory: Path, minutes: float | None) -> None:
     Raises:
         ConfigurationError: every mistake in the file.
         PeerUnreachable: a port is taken.
+        Refused: another city is served from this folder.
     """
     city, profiles = load_city(path)
     directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        _run(city, profiles, directory, minutes)
+
+
+def _run(city: City, profiles: list[Profile], directory: Path, minutes: float | None) -> None:
     clock = process_clock(["host"])
     truth = Truth(directory / TRUTH, clock)
     try:
@@ -41,6 +49,17 @@ def run(path: Path, directory: Path, minutes: float | None) -> None:
         asyncio.run(_serve(lines, directory.absolute(), clock, truth, minutes))
     finally:
         truth.close()
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep a second city out of the folder: it would take the first one's terminals away."""
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(f"{directory}: another city is served from here; name another folder with --dir") from error
+        yield
 
 
 async def _serve(
@@ -58,6 +77,7 @@ async def _serve(
     finally:
         for line in lines.values():
             line.close()
+        (directory / ENDPOINTS).unlink(missing_ok=True)
 
 
 def lines_of(

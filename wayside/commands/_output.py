@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.errors import ConfigurationError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_MOST_COLUMNS = 400
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -53,9 +55,20 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=name in numbers)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    # Where nobody looks at a terminal, lines are not folded: another program cuts the columns.
-    width = None if sys.stdout.isatty() else 400
-    Console(width=width, highlight=False, soft_wrap=False, markup=False).print(table)
+    Console(width=_width(), highlight=False, soft_wrap=False, markup=False).print(table)
+
+
+def table_fits(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
+    """Tell whether a table shows every cell whole, each row in one line."""
+    widths = [len(name) for name in columns]
+    for row in rows:
+        widths = [max(width, len(str(cell))) for width, cell in zip(widths, row, strict=True)]
+    return sum(width + 2 for width in widths) - 2 <= _width()
+
+
+def _width() -> int:
+    """The terminal's; where nobody looks at one, lines are not folded: another program cuts the columns."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _MOST_COLUMNS
 
 
 def mistakes_json(error: ConfigurationError) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wayside.commands._options import Span, span_options
-from wayside.commands._output import json_option, number, say_json, say_table, utc
+from wayside.commands._output import json_option, number, say_json, say_table, table_fits, utc
 
 if TYPE_CHECKING:
     from pipelines.query.aggregate import Aggregate
@@ -128,17 +128,18 @@ def _say(rows: list[Row], beside: list[dict[str, str]]) -> None:
     tags = sorted({name for row in rows for name in row.tags})
     fields = sorted({name for row in rows for name in row.fields})
     more = list(beside[0]) if beside else []
-    say_table(
-        ["start [UTC]", "window", *tags, *fields, *more],
-        (
-            [
-                utc(row.t_ns),
-                window_name(row.window_s),
-                *(row.tags.get(name, "") for name in tags),
-                *(number(row.fields.get(name)) for name in fields),
-                *extra.values(),
-            ]
-            for row, extra in zip(rows, beside, strict=True)
-        ),
-        right=fields,
+    keys = [[utc(row.t_ns), window_name(row.window_s), *(row.tags.get(name, "") for name in tags)] for row in rows]
+    heads = ["start [UTC]", "window", *tags]
+    wide = [
+        [*key, *(number(row.fields.get(name)) for name in fields), *extra.values()]
+        for key, row, extra in zip(keys, rows, beside, strict=True)
+    ]
+    if table_fits([*heads, *fields, *more], wide):
+        say_table([*heads, *fields, *more], wide, right=fields)
+        return
+    long = (
+        [*key, name, number(row.fields[name]), *extra.values()]
+        for key, row, extra in zip(keys, rows, beside, strict=True)
+        for name in sorted(row.fields)
     )
+    say_table([*heads, "field", "value", *more], long, right=("value",))

@@ -73,7 +73,7 @@ def test_a_restored_copy_begins_a_fork(tmp_path: Path) -> None:
 
 def test_another_edge_node_is_refused(tmp_path: Path) -> None:
     open_journal(tmp_path).close()
-    with pytest.raises(Refused, match="wayside gateway rename"):
+    with pytest.raises(Refused, match="move the folder away"):
         Journal.open(tmp_path, ("city", "gw-2"), boot="b", mono_ns=0)
 
 

@@ -39,7 +39,8 @@ async def test_a_city_is_ready_speaks_and_ends(tmp_path: Path) -> None:
         ends = json.loads((tmp_path / "d" / "endpoints.json").read_text())["buses"]
         assert {name: end["protocol"] for name, end in ends.items()} == {"net": "tcp", "line": "rtu"}
         assert ends["line"]["port"] == str(tmp_path / "d" / "ttyS-line")
-        assert {each.name for each in (tmp_path / "d").iterdir()} == {"endpoints.json", "truth.ndjson", "ttyS-line"}
+        names = {each.name for each in (tmp_path / "d").iterdir()}
+        assert names == {"endpoints.json", "truth.ndjson", "ttyS-line", "lock"}
         host, _, port = ends["net"]["port"].rpartition(":")
         net, line = tcp_bus(host, int(port), clock), serial_bus(SerialSettings(ends["line"]["port"]), clock)
         from_ns = clock.wall_ns()
@@ -48,6 +49,10 @@ async def test_a_city_is_ready_speaks_and_ends(tmp_path: Path) -> None:
             reading = await ModbusGroup(bus, unit, plan, Patience(5.0), clock)()
             assert reading.values is not None
             bus.close()
+        second = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: ASYNC221 # short
+        assert second.returncode == ExitCode.REFUSED
+        assert "another city" in second.stderr
+        assert (tmp_path / "d" / "ttyS-line").is_symlink()
         process.send_signal(signal.SIGTERM)
         began_s = clock.real_s()
         assert process.wait(10) == ExitCode.DONE
@@ -60,6 +65,7 @@ async def test_a_city_is_ready_speaks_and_ends(tmp_path: Path) -> None:
     assert {each["device"] for each in lines} == {"port:m", "port:c"}
     assert all(from_ns <= each["t_ns"] <= clock.wall_ns() for each in lines)
     assert not (tmp_path / "d" / "ttyS-line").is_symlink()
+    assert not (tmp_path / "d" / "endpoints.json").exists()
 
 
 @pytest.mark.parametrize(("more", "code"), [("", ExitCode.DONE), ("bauds = 1\n", ExitCode.USAGE)])
