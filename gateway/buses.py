@@ -13,6 +13,7 @@ from gateway.drivers.modbus import ModbusGroup
 from gateway.drivers.patience import Patience
 from gateway.health import Busy
 from gateway.polling.poller import Job, Poller
+from gateway.polling.schedule import declared_from_ns
 from gateway.recording.recorder import Recorder, Tally
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BusOwner:
         self._devices = configuration.devices_on(settings.name)
         self._tallies = {device.id: Tally() for device in self._devices}
         self._busy = Busy()
-        self.poller = Poller(self._bus, list(self._jobs()), recorder, clock, timebase.offset_ns)
+        self.poller = Poller(self._bus, list(self._jobs(timebase)), recorder, clock, timebase.offset_ns)
 
     @property
     def down(self) -> str:
@@ -98,18 +99,19 @@ class BusOwner:
             "not_recorded": dict(tally.not_recorded),
         }
 
-    def _jobs(self) -> Iterator[Job]:
+    def _jobs(self, timebase: Timebase) -> Iterator[Job]:
         patiences: dict[str, Patience] = {}
         for device, name, group in groups_of(self._configuration):
             if device.bus != self.name:
                 continue
+            offset_ns = timebase.offset_ns() or 0
             profile = self._configuration.profiles[device.profile]
             patience = patiences.setdefault(device.id, Patience(profile.timeout_s))
             poll = ModbusGroup(self._bus, device.unit_id, profile.plan(name), patience, self._clock)
-            now_ns = self._clock.mono_ns()
-            schedule = self._journal.declare(group, now_ns)
+            from_ns = declared_from_ns(group.period_ns, self._clock.mono_ns(), offset_ns)
+            schedule = self._journal.declare(group, from_ns)
             self._recorder.watch(schedule, self._tallies[device.id])
-            yield Job(schedule, now_ns, group.period_ns, device.id, self._timed(poll))
+            yield Job(schedule, from_ns, group.period_ns, device.id, self._timed(poll))
 
     def _timed(self, poll: Poll) -> Poll:
         async def timed() -> Reading:

@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MS_NS = 1_000_000
+"""Dates are whole milliseconds."""
+
 
 def first_due_ns(period_ns: int, not_before_ns: int, offset_ns: int) -> int:
     """The first due time from `not_before_ns` on; `offset_ns` is wall less monotonic, or 0. [ns, monotonic]."""
     return -(-(not_before_ns + offset_ns) // period_ns) * period_ns - offset_ns
+
+
+def declared_from_ns(period_ns: int, now_ns: int, offset_ns: int) -> int:
+    """The instant to declare a group from, so that the first slot expected of it is that of its first poll.
+
+    Half a period before it is due: a poll counts in the slot nearest to its date (docs/rows.md §1), and before the wall
+    clock is known its due times are no multiples of the period on it. [ns, monotonic].
+    """
+    return first_due_ns(period_ns, now_ns, offset_ns) - period_ns // 2 + _MS_NS
 
 
 @dataclass(frozen=True, slots=True)

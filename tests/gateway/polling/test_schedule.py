@@ -5,12 +5,24 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.polling.schedule import Timetable, first_due_ns
+from gateway.polling.schedule import Timetable, declared_from_ns, first_due_ns
 
 S = 1_000_000_000
 periods = st.integers(1, 3_600).map(lambda s: s * S // 4)
 instants = st.integers(0, 10**6 * S)
 offsets = st.integers(-(10**6) * S, 2 * 10**9 * S)
+
+
+@given(periods, instants, st.sampled_from((0, 1)).flatmap(lambda known: offsets if known else st.just(0)), offsets)
+def test_the_first_slot_expected_is_that_of_the_first_poll(
+    period_ns: int, now_ns: int, offset_ns: int, dated_ns: int
+) -> None:
+    """Whatever date the instants get in the end: before a clock is known, due times lie between the slots."""
+    from_ns = declared_from_ns(period_ns, now_ns, offset_ns)
+    due_ns = Timetable(period_ns, from_ns, offset_ns).due_ns
+    assert due_ns == first_due_ns(period_ns, now_ns, offset_ns)
+    from_date, due_date = ((instant + dated_ns) // 1_000_000 * 1_000_000 for instant in (from_ns, due_ns))
+    assert -(-from_date // period_ns) == (due_date + period_ns // 2) // period_ns
 
 
 @given(periods, instants, offsets)
