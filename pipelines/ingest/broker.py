@@ -97,6 +97,8 @@ class _Client(aiomqtt.Client):
         self.timeout = FAREWELL_S
         with contextlib.suppress(aiomqtt.MqttError):
             await self.__aexit__(None, None, None)
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # told by `link`; asyncio complains of an error that nobody took
         self.hang_up()
 
     def hang_up(self) -> None:

@@ -248,4 +248,5 @@ async def test_the_private_names_that_this_rests_on(tmp_path: Path, monkeypatch:
     with mosquitto(tmp_path) as server:
         async with reach(server.port).session(no_will) as client:
             assert isinstance(client._client, paho.Client)
+            assert isinstance(client._disconnected, asyncio.Future)
             await client.publish("a", b"b", 1)
