@@ -16,6 +16,7 @@ from pipelines.query.ledger import LedgerRow, ledger, totals
 from pipelines.query.select import Selection, Store
 from wayside.city.app import TRUTH
 from wayside.commands._output import say_json, say_table
+from wayside.drawing import Mark
 from wayside.pictures import draw
 from wayside.prove.compare import Verdict, prove
 from wayside.prove.journals import Entry, Journals
@@ -82,7 +83,8 @@ def answer(stage: Stage, faults: Sequence[Fault], *, as_json: bool) -> bool:
         windows, incidents = ledger(store, Selection()), store.incidents()
     costs = _costs(stage, faults, verdict, incidents)
     note = f"Seed {stage.cast.seed}. {verdict.last_line()}."
-    page = draw(stage.store, stage.directory / "page.html", title="A small city", note=note)
+    marks = [Mark(f"{fault.kind.replace('_', ' ')} ({fault.target})", fault.from_ns, fault.to_ns) for fault in faults]
+    page = draw(stage.store, stage.directory / "page.html", title="A small city", note=note, marks=marks)
     if as_json:
         said = [cost.as_json() for cost in costs]
         say_json({"seed": stage.cast.seed, **verdict.as_json(), "faults": said, "pages": [str(page)]})

@@ -70,6 +70,7 @@ REASON_COLOURS = {
     "other": "#a0a6ae",
 }
 """What a bar's parts say; `other` is a reason that this list does not know."""
+_SHADE = "#7a5cc2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,16 @@ class Panel:
     lines: list[Line] = field(default_factory=list)
 
 
-def lines_svg(panels: Sequence[Panel], label: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A span of time that is shaded behind every picture. [ns since 1970, UTC]."""
+
+    label: str
+    from_ns: int
+    to_ns: int
+
+
+def lines_svg(panels: Sequence[Panel], label: str, marks: Sequence[Mark] = ()) -> str:
     """Draw panels one under another over one axis of time."""
     height = 3.6 if len(panels) == 1 else 1.75 * len(panels) + 0.4
     with mpl.rc_context(_SETTINGS):
@@ -112,12 +122,13 @@ def lines_svg(panels: Sequence[Panel], label: str) -> str:
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw_panel(axis, panel)
+            _shade(axis, marks)
         figure.supylabel(label, fontsize=9.5)
         _date_axis(axes[-1])
         return _svg(figure, label)
 
 
-def completeness_svg(windows: Iterable[LedgerRow]) -> str:
+def completeness_svg(windows: Iterable[LedgerRow], marks: Sequence[Mark] = ()) -> str:
     """Draw a strip for each group: what arrived from below, reasons for missing above it."""
     rows = base_rows(windows)
     names = sorted({(row.site, row.device, row.group) for row in rows}, key=natural)
@@ -136,6 +147,7 @@ def completeness_svg(windows: Iterable[LedgerRow]) -> str:
         axis.tick_params(axis="y", length=0)
         axis.grid(visible=False)
         axis.spines["left"].set_visible(False)
+        _shade(axis, marks)
         _date_axis(axis)
         return _svg(figure, "Completeness of each group of points over time")
 
@@ -192,6 +204,11 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
     if panel.lines:
         beside = len(panel.lines) <= 8
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=8.5, ncols=1 if beside else 2)
+
+
+def _shade(axis: Any, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        axis.axvspan(_day(mark.from_ns), _day(mark.to_ns), color=_SHADE, alpha=0.16, linewidth=0)
 
 
 def _draw_strip(axis: Any, number: int, cells: list[_Cell]) -> None:

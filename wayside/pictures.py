@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.query.ledger import LedgerRow, Totals, base_rows, ledger, totals
 from pipelines.query.select import Row, Selection, Store
 from pipelines.sinks.line import window_name
 from wayside.drawing import REASON_COLOURS as _COLOURS
-from wayside.drawing import Line, Panel, completeness_svg, lines_svg, natural, used_reasons
+from wayside.drawing import Line, Mark, Panel, completeness_svg, lines_svg, natural, used_reasons
 
 _MOST_POINTS = 1500
 _MOST_PANELS = 12
@@ -35,8 +37,10 @@ svg { display: block; width: 100%; height: auto; } svg text { font-family: inher
 """
 
 
-def draw(store: Path, out: Path, *, title: str = "A city, by Wayside", note: str = "") -> Path:
-    """Draw the page of everything in a store and give its path.
+def draw(
+    store: Path, out: Path, *, title: str = "A city, by Wayside", note: str = "", marks: Sequence[Mark] = ()
+) -> Path:
+    """Draw the page of everything in a store and give its path; `marks` are shaded in every picture.
 
     Raises:
         StorageError: there is no store.
@@ -45,13 +49,13 @@ def draw(store: Path, out: Path, *, title: str = "A city, by Wayside", note: str
         volumes = volume_panels(_fine(opened, "traffic"))
         power = power_lines(_fine(opened, "energy"))
         windows = ledger(opened, Selection())
-    sections = [_facts(title, note, windows)]
+    sections = [_facts(title, " ".join([note, *map(_shaded, marks)]), windows)]
     if volumes:
-        sections.append(_volumes(volumes))
+        sections.append(_volumes(volumes, marks))
     if power.lines:
-        sections.append(_power(power))
+        sections.append(_power(power, marks))
     if windows:
-        sections.append(_completeness(windows))
+        sections.append(_completeness(windows, marks))
     else:
         sections.append(_section("Nothing yet", "The store holds no finished window.", ""))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -153,26 +157,31 @@ def _pct(sums: Totals) -> str:
     return "-" if pct is None else f"{min(pct, 99.99) if sums.arrived < sums.expected else pct:.2f} %"
 
 
-def _volumes(panels: list[Panel]) -> str:
+def _volumes(panels: list[Panel], marks: Sequence[Mark]) -> str:
     shown = panels[:_MOST_PANELS]
     rest = f" The first {len(shown)} of {len(panels)} counters." if len(shown) < len(panels) else ""
     each = f"Vehicles in each window of {_said(shown[0].window)}, by lane."
     text = f"{each} A gap is a window with a missing interval, never a zero.{rest}"
-    return _section("Volumes", text, lines_svg(shown, "Volumes [vehicles]"))
+    return _section("Volumes", text, lines_svg(shown, "Volumes [vehicles]", marks))
 
 
-def _power(panel: Panel) -> str:
+def _power(panel: Panel, marks: Sequence[Mark]) -> str:
     shown = Panel(panel.title, panel.window, panel.lines[:_MOST_LINES])
     rest = f" The first {len(shown.lines)} of {len(panel.lines)} meters." if shown.lines != panel.lines else ""
     text = f"Mean over each window of {_said(panel.window)}. A gap is a window without a sample, never a zero.{rest}"
-    return _section("Active power", text, lines_svg([shown], "Active power [kW]"))
+    return _section("Active power", text, lines_svg([shown], "Active power [kW]", marks))
+
+
+def _shaded(mark: Mark) -> str:
+    begin, end = (dt.datetime.fromtimestamp(t_ns // 10**9, dt.UTC) for t_ns in (mark.from_ns, mark.to_ns))
+    return f"Shaded, {begin:%H:%M:%S} to {end:%H:%M:%S}: {mark.label}."
 
 
 def _said(window: str) -> str:
     return window.replace("m", " min").replace("s", " s")
 
 
-def _completeness(windows: list[LedgerRow]) -> str:
+def _completeness(windows: list[LedgerRow], marks: Sequence[Mark]) -> str:
     reasons = used_reasons(windows)
     boxes = "".join(
         f'<span><i style="background:{_COLOURS.get(reason, _COLOURS["other"])}"></i>{reason.replace("_", " ")}</span>'
@@ -180,7 +189,7 @@ def _completeness(windows: list[LedgerRow]) -> str:
     )
     text = "Each row is a group of points of a device. A full green bar: every poll arrived. Other colours: why not."
     legend = f'<div class="legend">{boxes}</div>'
-    return _section("Completeness", text, f'{legend}<div class="strip">{completeness_svg(windows)}</div>')
+    return _section("Completeness", text, f'{legend}<div class="strip">{completeness_svg(windows, marks)}</div>')
 
 
 def _section(heading: str, text: str, body: str) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.query.select import Row
 from pipelines.sinks.embedded import EmbeddedStore
-from tests.pipelines.query.city import city
-from wayside.drawing import natural
+from tests.pipelines.query.city import T0_NS, city
+from wayside.drawing import Mark, natural
 from wayside.pictures import draw, volume_panels
 
 
@@ -60,6 +60,15 @@ def test_a_window_with_a_missing_interval_is_a_gap_and_never_another_fields_valu
     ]
     (panel,) = volume_panels([Row("traffic", tags, 60, k, each) for k, each in enumerate(fields)])
     assert panel.lines[0].points == {0: 9.0, 3: 0.0}
+
+
+def test_what_was_done_to_a_city_is_shaded_and_said(tmp_path: Path) -> None:
+    store = city(tmp_path / "store.db")
+    mark = Mark("broker killed (mosquitto)", T0_NS, T0_NS + 90 * 10**9)
+    plain = draw(store, tmp_path / "plain.html").read_text()
+    text = draw(store, tmp_path / "page.html", marks=[mark]).read_text()
+    assert "Shaded, 14:15:00 to 14:16:30: broker killed (mosquitto)." in text
+    assert (plain.count("#7a5cc2"), text.count("#7a5cc2")) == (0, 3)
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:
