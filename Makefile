@@ -1,6 +1,8 @@
 # Each target sets up what it needs, in .venv/ (scripts/setup says what that is), and nothing else on the machine.
 PYTHON_FILES = edge firmware_bridge gateway pipelines wayside tests benchmarks
 BIN = .venv/bin
+# Tests start hundreds of processes: none of them should compile every module anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test lint proof bench lock clean
 

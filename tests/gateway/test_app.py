@@ -96,7 +96,8 @@ async def test_restart_keeps_the_journal_and_begins_an_epoch(config: Config) -> 
     assert len({(poll["schedule"], poll["due_t_ns"]) for poll in after}) == len(after)
 
 
-@pytest.mark.parametrize("n", [3, pytest.param(40, marks=pytest.mark.proof)])
+@pytest.mark.proof
+@pytest.mark.parametrize("n", [40])
 async def test_killed_at_any_moment_it_loses_nothing_committed(config: Config, n: int) -> None:
     committed: list[dict[str, Any]] = []
     for each in range(n):

@@ -108,7 +108,9 @@ async def test_only_what_is_known_can_be_retired(server: Mosquitto, gateway: Gat
         }
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.proof, pytest.mark.timeout(600)])])
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kills", [20])
 async def test_killed_at_any_moment_the_rows_are_those_of_a_centre_left_alone(
     kills: int, server: Mosquitto, gateway: Gateway, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ async def test_a_restored_and_an_emptied_centre_are_sent_what_they_lack(
         check(await settled(centre), gateway)
 
 
+@pytest.mark.proof
 async def test_a_damaged_checkpoint_is_set_aside_and_made_anew_from_the_log(
     server: Mosquitto, gateway: Gateway, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def test_what_was_acknowledged_is_in_no_later_tombstone(tmp_path: Path) -> None:
         assert journal.lost == first[0].end + journal.oldest - position
 
 
+@pytest.mark.proof
 def test_very_many_epochs_share_tombstones(tmp_path: Path) -> None:
     """Openings that each leave little must not fill the journal with what is said about them."""
     sizes = []

@@ -20,7 +20,7 @@ from tests.pipelines.sinks.test_influx import expected as expected_in_influx
 from tests.pipelines.sinks.test_influx import read_back
 
 MINUTES = 150
-KILLS = [3, pytest.param(20, marks=pytest.mark.proof)]
+KILLS = [2, pytest.param(20, marks=pytest.mark.proof)]
 CHILD = f"""
 import sys
 from pathlib import Path
